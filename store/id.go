@@ -1,0 +1,64 @@
+package store
+
+import (
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// ID is a UUID that names one kind of row, so that ids of different kinds cannot be
+// mixed. The zero ID names nothing and is NULL in the database.
+type ID[Kind any] [16]byte
+
+type (
+	// OperationID is random enough (version 7) to be the permission to read its operation.
+	OperationID = ID[operationKind]
+	// InvoiceNumber is a UUID version 1, as the original's.
+	InvoiceNumber = ID[invoiceKind]
+
+	operationKind struct{}
+	invoiceKind   struct{}
+)
+
+// parseID reads the 36-character form, in either case.
+func parseID[Kind any](text string) (ID[Kind], bool) {
+	if len(text) != 36 { // uuid.Parse takes three other forms, which no client of ours ever got
+		return ID[Kind]{}, false
+	}
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return ID[Kind]{}, false // uuid.Parse returns what it had read so far
+	}
+	return ID[Kind](id), true
+}
+
+// ParseOperationID reads the id of an operation.
+func ParseOperationID(text string) (OperationID, bool) { return parseID[operationKind](text) }
+
+// ParseInvoiceNumber reads the number of an invoice.
+func ParseInvoiceNumber(text string) (InvoiceNumber, bool) { return parseID[invoiceKind](text) }
+
+// NewOperationID is ordered by time, which keeps the index of a growing table dense.
+func NewOperationID() OperationID { return OperationID(uuid.Must(uuid.NewV7())) }
+
+// String is the canonical form: lower case, 36 characters.
+func (id ID[Kind]) String() string { return uuid.UUID(id).String() }
+
+// MarshalText makes logs and JSON show the canonical form.
+func (id ID[Kind]) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// IsZero says that the id names nothing.
+func (id ID[Kind]) IsZero() bool { return id == ID[Kind]{} }
+
+// UUIDValue and ScanUUID are how pgx writes and reads it.
+func (id ID[Kind]) UUIDValue() (pgtype.UUID, error) {
+	return pgtype.UUID{Bytes: id, Valid: !id.IsZero()}, nil
+}
+
+// ScanUUID makes NULL the zero ID.
+func (id *ID[Kind]) ScanUUID(v pgtype.UUID) error {
+	*id = ID[Kind]{}
+	if v.Valid {
+		*id = v.Bytes
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// OperationType is what a command does.
+type OperationType string
+
+// InvoicePay pays an invoice from its payer's wallet.
+const InvoicePay OperationType = "invoice.pay"
+
+// queueOf says where each type is worked on. The broker's topology has the same names; a
+// test of the whole holds the two together.
+var queueOf = map[OperationType]string{InvoicePay: "payments"}
+
+// Queues names the work queues that have operations.
+func (s *Store) Queues() []string {
+	var queues []string
+	for _, q := range queueOf {
+		if !slices.Contains(queues, q) {
+			queues = append(queues, q)
+		}
+	}
+	return queues
+}
+
+// Status is how far an operation has come.
+type Status string
+
+// Accepted and running operations are being worked on; a dead one used up its attempts
+// and waits for an operator; succeeded and failed are final.
+const (
+	Accepted  Status = "accepted"
+	Running   Status = "running"
+	Succeeded Status = "succeeded"
+	Failed    Status = "failed"
+	Dead      Status = "dead"
+)
+
+// Open says that the operation is being worked on.
+func (s Status) Open() bool { return s == Accepted || s == Running }
+
+// Operation is one command, from its acceptance to its end.
+type Operation struct {
+	ID           OperationID
+	Type         OperationType
+	Resource     [16]byte // the invoice
+	Status       Status
+	Attempts     int
+	ErrorCode    string // "" unless failed or dead
+	ErrorMessage string
+	CreatedAt    time.Time
+	FinishedAt   *time.Time
+}
+
+// ErrOperationNotFound says that no operation has this id.
+var ErrOperationNotFound = errors.New("operation not found")
+
+const readOperationsSQL = `
+SELECT o.id, o.type, o.resource, o.status, o.attempts,
+       coalesce(o.error_code, '') AS error_code, coalesce(o.error_message, '') AS error_message,
+       o.created_at, o.finished_at
+FROM operations o
+WHERE o.id = ANY(@ids)`
+
+// Operation returns one operation, or ErrOperationNotFound.
+func (s *Store) Operation(ctx context.Context, id OperationID) (Operation, error) {
+	found, err := s.Operations(ctx, []OperationID{id})
+	if err != nil {
+		return Operation{}, err
+	}
+	if len(found) == 0 {
+		return Operation{}, ErrOperationNotFound
+	}
+	return found[0], nil
+}
+
+// Operations returns those that exist, in no order.
+func (s *Store) Operations(ctx context.Context, ids []OperationID) ([]Operation, error) {
+	ctx, cancel := reading(ctx)
+	defer cancel()
+	rows, _ := s.pool.Query(ctx, readOperationsSQL, pgx.NamedArgs{"ids": ids})
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[Operation])
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("read operations: %w", err))
+	}
+	return found, nil
+}

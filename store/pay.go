@@ -1,0 +1,233 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/quittance/quittance/store/money"
+)
+
+// Payment asks to pay an invoice from its payer's wallet.
+type Payment struct {
+	Session   SessionID // must be the payer's
+	Number    InvoiceNumber
+	Amount    money.Amount // must be the invoice's
+	Recipient string       // must be the invoice's, as account number
+	Once      Once         // its Answer.Operation is filled in here
+
+	verdict error // nil, a refusal, *Replay or ErrKeyReused
+}
+
+// Why a payment is not accepted. Nothing was done.
+var (
+	ErrPaidEarlier = errors.New("the invoice was paid earlier")
+	ErrExpired     = errors.New("the invoice has expired")
+	ErrInProgress  = errors.New("the invoice is being paid")
+	ErrNotThePayer = errors.New("the session is not the payer's")
+)
+
+// Mismatch says that a field of the payment is not the invoice's. Nothing was done.
+type Mismatch struct{ Field string }
+
+func (m *Mismatch) Error() string { return m.Field + " is not the invoice's" }
+
+// AcceptPayment accepts the command to pay an invoice and enqueues it, and returns the
+// operation that will. The payer who asks again while the invoice is being paid gets the
+// same operation. Its errors are those above, ErrInvoiceNotFound, ErrSessionNotFound,
+// *Replay and ErrKeyReused.
+func (s *Store) AcceptPayment(ctx context.Context, p Payment) (OperationID, error) {
+	if err := s.payments.do(ctx, &p); err != nil {
+		return OperationID{}, fmt.Errorf("accept payment of %s: %w", p.Number, err)
+	}
+	if p.verdict != nil {
+		return OperationID{}, p.verdict
+	}
+	return p.Once.Answer.Operation, nil
+}
+
+// acceptPayments accepts what arrived together, but for twins: of those that share an
+// invoice or an idempotency key the first goes ahead, and the others find what it did.
+func (s *Store) acceptPayments(ctx context.Context, payments []*Payment) (later []int, err error) {
+	now, later := splitTwins(payments)
+	return later, s.acceptDistinct(ctx, now)
+}
+
+func splitTwins(payments []*Payment) (now []*Payment, later []int) {
+	invoices := make(map[InvoiceNumber]bool)
+	keys := make(map[keyID]bool)
+	for i, p := range payments {
+		twin := invoices[p.Number]
+		if p.Once.Key != "" {
+			key := p.Once.id()
+			twin = twin || keys[key]
+			keys[key] = true
+		}
+		invoices[p.Number] = true
+		if twin {
+			later = append(later, i)
+			continue
+		}
+		now = append(now, p)
+	}
+	return now, later
+}
+
+func (s *Store) acceptDistinct(ctx context.Context, payments []*Payment) error {
+	var open []*Payment
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		invoices, err := readForPayment(ctx, tx, payments)
+		if err != nil {
+			return err
+		}
+		for i, p := range payments {
+			p.Once.Answer.Operation, p.verdict = p.decide(invoices[i], NewOperationID())
+		}
+		if err := s.claimAccepted(ctx, tx, payments); err != nil {
+			return err
+		}
+		open = nil
+		for i, p := range payments {
+			if p.verdict == nil && invoices[i].open.IsZero() {
+				open = append(open, p)
+			}
+		}
+		return s.openPayments(ctx, tx, open)
+		// The commit point. Before it nothing was accepted, and the client was told nothing.
+		// After it the command is kept: a relay finds its outbox row even if this process
+		// dies before it can answer or wake anybody.
+	})
+	if err == nil && len(open) > 0 {
+		s.outboxFilled()
+	}
+	return err
+}
+
+// claimAccepted claims the keys. Those of refused commands are looked up as well, since a
+// repeat of what was accepted then may be refused now ("paid earlier"); a key that was not
+// used before stays free.
+func (s *Store) claimAccepted(ctx context.Context, tx pgx.Tx, payments []*Payment) error {
+	onces := make([]Once, len(payments))
+	for i, p := range payments {
+		onces[i] = p.Once
+	}
+	verdicts, err := s.claimAll(ctx, tx, onces)
+	if err != nil {
+		return err
+	}
+	var free []Once
+	for i, p := range payments {
+		switch {
+		case verdicts[i] != nil:
+			p.verdict = verdicts[i]
+		case p.verdict != nil && p.Once.Key != "":
+			free = append(free, p.Once)
+		}
+	}
+	return freeKeys(ctx, tx, free)
+}
+
+// foundInvoice is what a payment meets in the database; what was not found is zero.
+type foundInvoice struct {
+	account   int64 // of the session
+	payer     int64
+	amount    money.Amount
+	state     InvoiceState
+	recipient string
+	open      OperationID // the payment under way
+}
+
+// decide is pure: it returns the operation that will pay the invoice, fresh or the one that
+// is at it, or a refusal.
+func (p *Payment) decide(f foundInvoice, fresh OperationID) (OperationID, error) {
+	switch {
+	case f.state == 0:
+		return OperationID{}, ErrInvoiceNotFound
+	case f.account == 0:
+		return OperationID{}, ErrSessionNotFound
+	case f.state == Paid:
+		return OperationID{}, ErrPaidEarlier
+	case f.state == Expired:
+		return OperationID{}, ErrExpired
+	case f.account != f.payer && f.state == PaymentInProgress:
+		return OperationID{}, ErrInProgress
+	case f.account != f.payer:
+		return OperationID{}, ErrNotThePayer
+	case p.Amount.Minor != f.amount.Minor:
+		return OperationID{}, &Mismatch{Field: "amount"}
+	case p.Amount.Currency != f.amount.Currency:
+		return OperationID{}, &Mismatch{Field: "currencyCode"}
+	case p.Recipient != f.recipient:
+		return OperationID{}, &Mismatch{Field: "recipient"}
+	case !f.open.IsZero():
+		return f.open, nil
+	}
+	return fresh, nil
+}
+
+const readForPaymentSQL = `
+SELECT asked.n, coalesce(a.id, 0), coalesce(i.payer_id, 0), coalesce(i.amount, 0), coalesce(i.currency, 0),
+       coalesce(i.state, 0), coalesce(r.account_number, ''), o.id
+FROM unnest(@sessions::bytea[], @numbers::uuid[]) WITH ORDINALITY AS asked (session, number, n)
+LEFT JOIN sessions s   ON s.hash = asked.session
+LEFT JOIN accounts a   ON a.id = s.account_id AND NOT a.deleted
+LEFT JOIN invoices i   ON i.number = asked.number
+LEFT JOIN accounts r   ON r.id = i.recipient_id
+LEFT JOIN operations o ON o.resource = i.number AND o.type = 'invoice.pay' AND o.finished_at IS NULL`
+
+func readForPayment(ctx context.Context, tx pgx.Tx, payments []*Payment) ([]foundInvoice, error) {
+	sessions := make([][]byte, len(payments))
+	numbers := make([]InvoiceNumber, len(payments))
+	for i, p := range payments {
+		sessions[i], numbers[i] = hashOf(string(p.Session)), p.Number
+	}
+	rows, _ := tx.Query(ctx, readForPaymentSQL, pgx.NamedArgs{"sessions": sessions, "numbers": numbers})
+	all := make([]foundInvoice, len(payments))
+	var n int
+	var f foundInvoice
+	_, err := pgx.ForEachRow(rows, []any{&n, &f.account, &f.payer, &f.amount.Minor, &f.amount.Currency, &f.state, &f.recipient, &f.open},
+		func() error {
+			all[n-1] = f
+			return nil
+		})
+	return all, err
+}
+
+// The operations come first, in the order of their invoices: whoever is opening a payment
+// of the same invoice is waited for here, while no invoice is locked.
+const openOperationsSQL = `
+INSERT INTO operations (id, type, resource, due_at)
+SELECT o.id, 'invoice.pay', o.number, now() + @grace
+FROM unnest(@ids::uuid[], @numbers::uuid[]) AS o (id, number)
+ORDER BY o.number
+ON CONFLICT DO NOTHING`
+
+const startPaymentsSQL = `
+UPDATE invoices
+SET state = 3, error_code = 0, updated_at = now()
+WHERE number = ANY(@numbers) AND state = 2`
+
+const enqueuePaymentsSQL = `
+INSERT INTO outbox (queue, message_id, seq, type)
+SELECT @queue, o.id, 1, @type
+FROM unnest(@ids::uuid[]) AS o (id)`
+
+// openPayments writes what was decided. A row that moved on since it was read leaves its
+// statement short, and the whole is read and decided again.
+func (s *Store) openPayments(ctx context.Context, tx pgx.Tx, payments []*Payment) error {
+	if len(payments) == 0 {
+		return nil
+	}
+	ids := make([]OperationID, len(payments))
+	numbers := make([]InvoiceNumber, len(payments))
+	for i, p := range payments {
+		ids[i], numbers[i] = p.Once.Answer.Operation, p.Number
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(openOperationsSQL, pgx.NamedArgs{"ids": ids, "numbers": numbers, "grace": s.grace}).Exec(affects(len(ids)))
+	batch.Queue(startPaymentsSQL, pgx.NamedArgs{"numbers": numbers}).Exec(affects(len(ids)))
+	batch.Queue(enqueuePaymentsSQL, pgx.NamedArgs{"ids": ids, "queue": queueOf[InvoicePay], "type": InvoicePay})
+	return tx.SendBatch(ctx, batch).Close()
+}

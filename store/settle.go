@@ -1,0 +1,265 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/quittance/quittance/store/money"
+)
+
+// Ref is what a message names: an operation, and the seq that it must still have.
+type Ref struct {
+	ID  OperationID
+	Seq int64
+}
+
+// Outcome is what became of one message. A stale one named an operation that is final,
+// unknown or at another seq: it had no effect.
+type Outcome struct {
+	Status Status // Succeeded, Failed, or "" for a stale message
+	Code   string // why it failed
+	Waited time.Duration
+}
+
+// Stale says that the message had no effect.
+func (o Outcome) Stale() bool { return o.Status == "" }
+
+// PayInvoices settles a batch of payments. Each gets an outcome; the transfers, the
+// invoices' states and the operations' ends are stored together or not at all.
+//
+// Operations and wallets are locked in id order, so that two batches never wait for each
+// other in a circle. After a crash before the commit nothing was moved, and the messages
+// are delivered again; after it they are stale.
+func (s *Store) PayInvoices(ctx context.Context, refs []Ref) ([]Outcome, error) {
+	var outcomes []Outcome
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		batch, err := lockForPayment(ctx, tx, refs)
+		if err != nil {
+			return err
+		}
+		decided := batch.decide(refs) // no SQL, no clock
+		outcomes = decided.outcomes
+		return decided.write(ctx, tx)
+	})
+	return outcomes, unavailable(wrap("pay invoices", err))
+}
+
+const lockPaymentsSQL = `
+SELECT o.id, o.seq, o.status, o.created_at, i.number, i.payer_id, i.recipient_id, i.amount, i.currency,
+       r.deleted, now()
+FROM operations o
+JOIN invoices i ON i.number = o.resource
+JOIN accounts r ON r.id = i.recipient_id
+WHERE o.id = ANY(@ids) AND o.type = 'invoice.pay'
+ORDER BY o.id
+FOR NO KEY UPDATE OF o`
+
+const lockWalletsOfSQL = `
+SELECT l.id, l.owner, l.currency, l.balance
+FROM ledger_accounts l
+WHERE l.kind = 'wallet' AND l.owner = ANY(@owners)
+ORDER BY l.id
+FOR NO KEY UPDATE`
+
+// order is a payment to be settled.
+type order struct {
+	id        OperationID
+	seq       int64
+	status    Status
+	accepted  time.Time
+	number    InvoiceNumber
+	payer     int64
+	recipient int64
+	amount    money.Amount
+	deleted   bool // the recipient's account is
+}
+
+type walletKey struct {
+	owner    int64
+	currency money.Currency
+}
+
+type wallet struct {
+	id      LedgerAccountID
+	balance int64
+}
+
+// paymentBatch is what a batch of payments is decided on.
+type paymentBatch struct {
+	now     time.Time
+	orders  map[OperationID]order
+	wallets map[walletKey]*wallet
+	owners  map[int64]bool // who has a wallet, in whatever currency
+}
+
+func lockForPayment(ctx context.Context, tx pgx.Tx, refs []Ref) (*paymentBatch, error) {
+	ids := make([]OperationID, len(refs))
+	for i, ref := range refs {
+		ids[i] = ref.ID
+	}
+	rows, _ := tx.Query(ctx, lockPaymentsSQL, pgx.NamedArgs{"ids": ids})
+	b := &paymentBatch{orders: make(map[OperationID]order), wallets: make(map[walletKey]*wallet), owners: make(map[int64]bool)}
+	var owners []int64
+	var o order
+	_, err := pgx.ForEachRow(rows, []any{
+		&o.id, &o.seq, &o.status, &o.accepted, &o.number, &o.payer, &o.recipient,
+		&o.amount.Minor, &o.amount.Currency, &o.deleted, &b.now,
+	}, func() error {
+		b.orders[o.id] = o
+		owners = append(owners, o.payer, o.recipient)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("lock payments: %w", err)
+	}
+	return b, b.lockWallets(ctx, tx, owners)
+}
+
+func (b *paymentBatch) lockWallets(ctx context.Context, tx pgx.Tx, owners []int64) error {
+	slices.Sort(owners)
+	rows, _ := tx.Query(ctx, lockWalletsOfSQL, pgx.NamedArgs{"owners": slices.Compact(owners)})
+	var w wallet
+	var key walletKey
+	_, err := pgx.ForEachRow(rows, []any{&w.id, &key.owner, &key.currency, &w.balance}, func() error {
+		b.wallets[key] = &wallet{id: w.id, balance: w.balance}
+		b.owners[key.owner] = true
+		return nil
+	})
+	return wrap("lock wallets", err)
+}
+
+// refusal is why a payment fails: the operation's code and sentence, the invoice's error.
+type refusal struct {
+	code    string
+	message string
+	invoice InvoiceError
+}
+
+var (
+	settled                = refusal{}
+	insufficientFunds      = refusal{"insufficient_funds", "The payer's balance does not cover the amount.", InsufficientFunds}
+	recipientCannotReceive = refusal{"recipient_cannot_receive", "The recipient's account cannot receive the payment.", RecipientCannotReceive}
+	noWalletInCurrency     = refusal{"currency_mismatch", "The payer has no wallet in the invoice's currency.", CurrencyMismatch}
+)
+
+// paymentDecisions is what a batch came to, ready to be written.
+type paymentDecisions struct {
+	outcomes  []Outcome // one a message
+	transfers []transfer
+	ends      []paymentEnd
+}
+
+// paymentEnd ends an operation and its invoice's payment.
+type paymentEnd struct {
+	order
+	refusal refusal
+}
+
+// decide settles the payments in the order in which they arrived, each on the balances
+// that the ones before it left. It reads and uses up nothing but the batch.
+func (b *paymentBatch) decide(refs []Ref) paymentDecisions {
+	d := paymentDecisions{outcomes: make([]Outcome, len(refs))}
+	for i, ref := range refs {
+		o, known := b.orders[ref.ID]
+		if !known || o.seq != ref.Seq || !o.status.Open() {
+			continue // stale
+		}
+		delete(b.orders, ref.ID) // the same message again, in the same batch, is stale
+
+		why := b.pay(o)
+		outcome := Outcome{Status: Succeeded, Code: why.code, Waited: b.now.Sub(o.accepted)}
+		if why == settled {
+			d.transfers = append(d.transfers, b.transferFor(o))
+		} else {
+			outcome.Status = Failed
+		}
+		d.outcomes[i] = outcome
+		d.ends = append(d.ends, paymentEnd{order: o, refusal: why})
+	}
+	return d
+}
+
+// pay moves the amount between the balances of the batch, or says why it cannot.
+func (b *paymentBatch) pay(o order) refusal {
+	from := b.wallets[walletKey{o.payer, o.amount.Currency}]
+	to := b.wallets[walletKey{o.recipient, o.amount.Currency}]
+	switch {
+	case o.deleted || to == nil || to.balance > math.MaxInt64-o.amount.Minor:
+		return recipientCannotReceive
+	case from == nil && b.owners[o.payer]:
+		return noWalletInCurrency
+	case from == nil || from.balance < o.amount.Minor:
+		return insufficientFunds
+	}
+	from.balance -= o.amount.Minor
+	to.balance += o.amount.Minor
+	return settled
+}
+
+func (b *paymentBatch) transferFor(o order) transfer {
+	return transfer{
+		kind:      PaymentTransfer,
+		reference: o.number,
+		operation: o.id,
+		debit:     b.wallets[walletKey{o.payer, o.amount.Currency}].id,
+		credit:    b.wallets[walletKey{o.recipient, o.amount.Currency}].id,
+		amount:    o.amount,
+		at:        b.now,
+	}
+}
+
+const endPaymentsSQL = `
+UPDATE invoices i
+SET state = d.state, error_code = d.error_code, updated_at = now()
+FROM unnest(@numbers::uuid[], @states::smallint[], @errors::smallint[]) AS d (number, state, error_code)
+WHERE i.number = d.number AND i.state = 3`
+
+// finished_at is the clock at the end of the work, not the start of the transaction: the
+// commit follows at once.
+const endOperationsSQL = `
+UPDATE operations o
+SET status = CASE d.code WHEN '' THEN 'succeeded' ELSE 'failed' END,
+    error_code = nullif(d.code, ''), error_message = nullif(d.message, ''),
+    attempts = o.attempts + 1, finished_at = clock_timestamp()
+FROM unnest(@ids::uuid[], @seqs::bigint[], @codes::text[], @messages::text[]) AS d (id, seq, code, message)
+WHERE o.id = d.id AND o.seq = d.seq AND o.finished_at IS NULL`
+
+// write stores the decisions with four statements, whatever their number.
+func (d paymentDecisions) write(ctx context.Context, tx pgx.Tx) error {
+	if len(d.ends) == 0 {
+		return nil
+	}
+	var ids []OperationID
+	var seqs []int64
+	var codes, messages []string
+	var numbers []InvoiceNumber
+	var states []InvoiceState
+	var errs []InvoiceError
+	for _, e := range d.ends {
+		ids = append(ids, e.id)
+		seqs = append(seqs, e.seq)
+		codes = append(codes, e.refusal.code)
+		messages = append(messages, e.refusal.message)
+		numbers = append(numbers, e.number)
+		errs = append(errs, e.refusal.invoice)
+		states = append(states, e.refusal.nextState())
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(endPaymentsSQL, pgx.NamedArgs{"numbers": numbers, "states": states, "errors": errs}).Exec(affects(len(d.ends)))
+	batch.Queue(endOperationsSQL, pgx.NamedArgs{"ids": ids, "seqs": seqs, "codes": codes, "messages": messages}).Exec(affects(len(d.ends)))
+	post(batch, d.transfers)
+	return tx.SendBatch(ctx, batch).Close()
+}
+
+// nextState is where the payment leaves its invoice: paid, or to be paid again.
+func (r refusal) nextState() InvoiceState {
+	if r == settled {
+		return Paid
+	}
+	return AwaitingPayment
+}
