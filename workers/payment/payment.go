@@ -1,0 +1,47 @@
+// Package payment pays invoices from wallet to wallet, in sets.
+//
+// Nothing outside the database takes part, so an attempt either commits as a whole or did
+// not happen; a message that comes again finds its operation final and does nothing. Only
+// faults of a single message use up its attempts: while the database is down the messages
+// wait.
+package payment
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/quittance/quittance/queue"
+	"github.com/quittance/quittance/store"
+	"github.com/quittance/quittance/workers"
+)
+
+const (
+	batchSize = 300
+	linger    = 3 * time.Millisecond
+)
+
+// payments is what this worker needs of the store.
+type payments interface {
+	PayInvoices(context.Context, []store.Ref) ([]store.Outcome, error)
+	RetryOperation(context.Context, store.Failure) (store.Retry, error)
+	Ready(context.Context) error
+}
+
+// New returns the worker of the queue payments.
+func New(p payments, c *queue.Connection, log *slog.Logger, m *workers.Metrics) workers.Worker {
+	sets := &workers.Sets{
+		Queue:   queue.Payments,
+		Type:    store.InvoicePay,
+		Ladder:  workers.Ladder(time.Second, 5*time.Second, 30*time.Second, 2*time.Minute),
+		Settle:  p.PayInvoices,
+		Retry:   p.RetryOperation,
+		Log:     log.With("worker", "payment"),
+		Metrics: m,
+	}
+	return workers.Worker{Name: "payment", Run: func(ctx context.Context) error {
+		return c.ConsumeBatches(ctx, queue.Batch{
+			Queue: queue.Payments, Size: batchSize, Linger: linger, Probe: p.Ready,
+		}, sets.Handle)
+	}}
+}

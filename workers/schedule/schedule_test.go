@@ -1,0 +1,65 @@
+package schedule
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/quittance/quittance/queue"
+)
+
+// late holds how many operations of a queue are late.
+type late struct {
+	left  map[string]int
+	depth map[string]int
+	err   error
+	calls int
+}
+
+func (l *late) EnqueueDue(_ context.Context, name string, depth, limit int) (int, error) {
+	l.calls++
+	if l.depth[name] != depth {
+		return 0, errors.New("another depth than the broker's")
+	}
+	n := min(l.left[name], limit)
+	l.left[name] -= n
+	return n, l.err
+}
+
+func (l *late) Queues() []string { return []string{queue.Payments} }
+
+func (l *late) Depth(_ context.Context, name string) (int, error) {
+	if d, ok := l.depth[name]; ok {
+		return d, nil
+	}
+	return 0, errors.New("not connected")
+}
+
+func TestOneRound(t *testing.T) {
+	t.Parallel()
+	for _, story := range []struct {
+		name  string
+		late  late
+		calls int
+		left  int
+		again float64
+	}{
+		{"nothing is late", late{left: map[string]int{}, depth: map[string]int{queue.Payments: 7}}, 1, 0, 0},
+		{"more is late than goes at once", late{left: map[string]int{queue.Payments: 1200}, depth: map[string]int{queue.Payments: 0}}, 3, 0, 1200},
+		{"the broker does not say what waits", late{left: map[string]int{queue.Payments: 5}}, 0, 5, 0},
+		{"the database is away", late{left: map[string]int{}, depth: map[string]int{queue.Payments: 0}, err: errors.New("down")}, 1, 0, 0},
+	} {
+		w := &worker{due: &story.late, depths: &story.late, log: slog.New(slog.NewTextHandler(io.Discard, nil)), metrics: NewMetrics()}
+		w.runOnce(t.Context(), queue.Payments)
+		if story.late.calls != story.calls || story.late.left[queue.Payments] != story.left {
+			t.Errorf("%s: %d calls, %d left; want %d and %d", story.name, story.late.calls, story.late.left[queue.Payments], story.calls, story.left)
+		}
+		if got := testutil.ToFloat64(w.metrics.again.WithLabelValues(queue.Payments)); got != story.again {
+			t.Errorf("%s: %v counted, want %v", story.name, got, story.again)
+		}
+	}
+}
