@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/IBM/pgxpoolprometheus"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/quittance/quittance/api"
+	"github.com/quittance/quittance/api/mobile"
+	"github.com/quittance/quittance/api/operation"
+	"github.com/quittance/quittance/queue"
+	"github.com/quittance/quittance/store"
+	"github.com/quittance/quittance/workers"
+	"github.com/quittance/quittance/workers/relay"
+)
+
+// run serves until ctx ends; then it answers what it has taken on, relays what that
+// committed, and closes in reverse order.
+func run(ctx context.Context, environ map[string]string) error {
+	cfg, err := readConfig(environ)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+
+	books, err := store.Open(ctx, store.Config{URL: cfg.DatabaseURL, Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, Grace: cfg.MessageGrace})
+	if err != nil {
+		return err
+	}
+	defer books.Close()
+
+	queueMetrics, relayMetrics, apiMetrics := queue.NewMetrics(), relay.NewMetrics(), api.NewMetrics()
+	connection := queue.Connect(cfg.AMQPURL, "api publisher", log, queueMetrics)
+	defer workers.Begin(log, workers.Worker{Name: "connection", Run: connection.Run})()
+	publisher := queue.NewPublisher(connection)
+	defer workers.Begin(log, workers.Worker{Name: "publisher", Run: publisher.Run})()
+	relayed := relay.New(books, publisher, log, relayMetrics)
+	books.OnOutbox(relayed.Wake)
+	defer workers.Begin(log, workers.Worker{Name: "relay", Run: relayed.Run})()
+
+	waiter := api.NewWaiter(books, log, ctx.Done())
+	admission := api.NewAdmission(books.OldestUntried, publisher.Ready, cfg.AdmissionAge)
+	defer workers.Begin(log, workers.Worker{Name: "waiter", Run: waiter.Run}, workers.Worker{Name: "admission", Run: admission.Run})()
+
+	handler, err := api.New(api.Config{CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, Log: log, Metrics: apiMetrics},
+		mobile.New(mobile.Config{
+			Books: books, Waiter: waiter, Admission: admission, AddLimit: api.NewRateLimit(cfg.AccountAddRate), OpenList: cfg.MobileOpenList,
+		}),
+		operation.New(books, waiter))
+	if err != nil {
+		return err
+	}
+
+	registry := workers.Registry(queueMetrics.Collectors(), relayMetrics.Collectors(), apiMetrics.Collectors(),
+		[]prometheus.Collector{pgxpoolprometheus.NewCollector(books.Pool(), map[string]string{"db": "quittance"})})
+	// The API is ready without the broker: what it accepts meanwhile waits in the outbox.
+	monitor := workers.Worker{Name: "monitor", Run: func(ctx context.Context) error {
+		return workers.Monitor(ctx, cfg.MonitorAddr, registry, workers.Check{Name: "postgresql", Test: books.Ready})
+	}}
+	defer workers.Begin(log, monitor)()
+
+	log.Info("api starts", "addr", cfg.HTTPAddr)
+	return workers.Serve(ctx, cfg.HTTPAddr, handler)
+}

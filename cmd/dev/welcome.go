@@ -1,0 +1,43 @@
+package main
+
+import (
+	"net/url"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+const tryThese = `
+Try:
+  curl -s http://127.0.0.1:8000/mobile-api/account/info/99a9cc31-84a7-47f5-8f69-bd00dc91a35a
+  curl -s http://127.0.0.1:8000/mobile-api/invoice/pay -H 'Prefer: wait=5' -d '{"sessionId":"99a9cc31-84a7-47f5-8f69-bd00dc91a35a","number":"f625c064-d73d-11e9-854b-0cc47a75a680","recipient":"1003a8ea371fa1c582cb6f158f8c8be7cf17cba3","amount":1000,"currencyCode":810,"description":"tea"}'
+  curl -s http://127.0.0.1:8000/mobile-api/account/99a9cc31-84a7-47f5-8f69-bd00dc91a35a/transfers
+
+Ctrl-C stops everything and keeps the data.
+`
+
+// welcome is what `dev run` shows once everything runs: where things are, and how to get
+// in.
+func welcome(env map[string]string) string {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"what", "where", "with"})
+	t.AppendRows([]table.Row{
+		{"mobile API", "http://127.0.0.1:8000", "session 99a9cc31-84a7-47f5-8f69-bd00dc91a35a"},
+		{"partner's inbox", "http://127.0.0.1:8090/inbox/{name}", "POST keeps, GET shows"},
+		{"metrics, health", "http://127.0.0.1:9101/metrics", "api; /healthz, /readyz"},
+		{"", "http://127.0.0.1:9102/metrics", "worker; the same"},
+		{"PostgreSQL", address(env["DATABASE_URL"]), "DATABASE_URL in .local/env"},
+		{"RabbitMQ", address(env["AMQP_URL"]), "AMQP_URL in .local/env"},
+		{"logs", ".local/log, .local/run", ""},
+	})
+	return "\n" + t.Render() + "\n" + tryThese
+}
+
+// address is the host and port of a URL that may hold a password.
+func address(of string) string {
+	u, err := url.Parse(of)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}

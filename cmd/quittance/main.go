@@ -1,0 +1,21 @@
+// Command quittance is the operator's command line.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/quittance/quittance/deploy/local"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := newRoot(local.Environ(os.Environ())).ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "quittance:", err)
+		os.Exit(1)
+	}
+}

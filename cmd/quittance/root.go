@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/quittance/quittance/migrations"
+	"github.com/quittance/quittance/store"
+	"github.com/quittance/quittance/store/money"
+)
+
+// config is what the command line reads from its environment.
+type config struct {
+	DatabaseURL string       `env:"DATABASE_URL,required,notEmpty"` // postgres://…
+	SecretKey   store.Secret `env:"QUITTANCE_SECRET_KEY"`           // 32 bytes in base64, as api and worker have it
+}
+
+// operator holds what the commands share.
+type operator struct{ environ map[string]string }
+
+func newRoot(environ map[string]string) *cobra.Command {
+	o := &operator{environ: environ}
+	root := &cobra.Command{
+		Use:           "quittance",
+		Short:         "Operate Quittance: schema, demo, balances, dead letters, benchmark",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(o.migrate(), o.demo(), o.openBalance(), o.dead(), o.bench(), o.benchCeiling())
+	return root
+}
+
+func (o *operator) config() (config, error) {
+	return env.ParseAsWithOptions[config](env.Options{Environment: o.environ})
+}
+
+// withStore opens the store for one command.
+func (o *operator) withStore(ctx context.Context, f func(*store.Store) error) error {
+	cfg, err := o.config()
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(ctx, store.Config{URL: cfg.DatabaseURL, Secret: cfg.SecretKey})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return f(s)
+}
+
+func (o *operator) migrate() *cobra.Command {
+	return &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the database to the newest schema",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := o.config()
+			if err != nil {
+				return err
+			}
+			applied, err := migrations.Up(cmd.Context(), cfg.DatabaseURL)
+			if err != nil {
+				return err
+			}
+			for _, name := range applied {
+				cmd.Println("applied", name)
+			}
+			if len(applied) == 0 {
+				cmd.Println("the schema is the newest")
+			}
+			return nil
+		},
+	}
+}
+
+func (o *operator) demo() *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "Load the accounts, invoices and balances of the documents' examples",
+		Long:  "Load the accounts, sessions, invoices and balances that the examples of the original API documents name. What is there already is left alone.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.withStore(cmd.Context(), func(s *store.Store) error { return s.LoadDemo(cmd.Context()) })
+		},
+	}
+}
+
+func (o *operator) openBalance() *cobra.Command {
+	var account, reference string
+	var amount, currency int64
+	cmd := &cobra.Command{
+		Use:     "open-balance",
+		Short:   "Bring an account's balance from before Quittance into its wallet, once per reference",
+		Example: "  quittance open-balance --account b29de584e7022238bb2d3c4d790e435cbc5faa59 --amount 100000 --currency 810 --reference $(uuidgen)",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			once, err := uuid.Parse(reference)
+			if err != nil {
+				return fmt.Errorf("--reference: %w", err)
+			}
+			code, known := money.ParseCurrency(currency)
+			if !known {
+				return fmt.Errorf("--currency: %w", money.ErrUnknownCurrency)
+			}
+			opening, err := money.NewAmount(amount, code)
+			if err != nil {
+				return err
+			}
+			return o.withStore(cmd.Context(), func(s *store.Store) error {
+				opened, err := s.OpenBalance(cmd.Context(), account, opening, once)
+				if err != nil {
+					return err
+				}
+				if !opened {
+					cmd.Println("the reference was used before: nothing was done")
+					return nil
+				}
+				cmd.Println("credited", strconv.FormatInt(amount, 10), "minor units:", opening)
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&account, "account", "", "account number, 40 hex digits")
+	cmd.Flags().Int64Var(&amount, "amount", 0, "minor units")
+	cmd.Flags().Int64Var(&currency, "currency", 0, "ISO 4217 number, as 810")
+	cmd.Flags().StringVar(&reference, "reference", "", "a UUID of the caller's choice")
+	for _, name := range []string{"account", "amount", "currency", "reference"} {
+		_ = cmd.MarkFlagRequired(name) // the flag is defined above
+	}
+	return cmd
+}

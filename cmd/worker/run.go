@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/IBM/pgxpoolprometheus"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/quittance/quittance/queue"
+	"github.com/quittance/quittance/store"
+	"github.com/quittance/quittance/workers"
+	"github.com/quittance/quittance/workers/deadletter"
+	"github.com/quittance/quittance/workers/payment"
+	"github.com/quittance/quittance/workers/relay"
+	"github.com/quittance/quittance/workers/schedule"
+)
+
+// run works until ctx ends; then each worker finishes what it holds, and everything is
+// closed in reverse order.
+func run(ctx context.Context, names []string, environ map[string]string) error {
+	cfg, err := readConfig(environ)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+
+	books, err := store.Open(ctx, store.Config{URL: cfg.DatabaseURL, Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, Grace: cfg.MessageGrace})
+	if err != nil {
+		return err
+	}
+	defer books.Close()
+
+	// Publishing and consuming have connections of their own: a broker that blocks
+	// publishers must not keep anybody from acknowledging.
+	queueMetrics, relayMetrics := queue.NewMetrics(), relay.NewMetrics()
+	publishing := queue.Connect(cfg.AMQPURL, "worker publisher", log, queueMetrics)
+	defer workers.Begin(log, workers.Worker{Name: "publishing", Run: publishing.Run})()
+	publisher := queue.NewPublisher(publishing)
+	defer workers.Begin(log, workers.Worker{Name: "publisher", Run: publisher.Run})()
+	consuming := queue.Connect(cfg.AMQPURL, "worker consumer", log, queueMetrics)
+	defer workers.Begin(log, workers.Worker{Name: "consuming", Run: consuming.Run})()
+
+	relayed := relay.New(books, publisher, log, relayMetrics)
+	books.OnOutbox(relayed.Wake)
+	defer workers.Begin(log, workers.Worker{Name: "relay", Run: relayed.Run})()
+
+	workerMetrics, deadMetrics, scheduleMetrics := workers.NewMetrics(), deadletter.NewMetrics(), schedule.NewMetrics()
+	kinds := map[string][]workers.Worker{
+		"payment":    {payment.New(books, consuming, log, workerMetrics)},
+		"schedule":   {schedule.New(books, consuming, log, scheduleMetrics)},
+		"deadletter": deadletter.New(books, consuming, log, deadMetrics),
+	}
+	chosen, err := choose(kinds, names)
+	if err != nil {
+		return err
+	}
+
+	registry := workers.Registry(queueMetrics.Collectors(), relayMetrics.Collectors(), workerMetrics.Collectors(),
+		deadMetrics.Collectors(), scheduleMetrics.Collectors(),
+		[]prometheus.Collector{pgxpoolprometheus.NewCollector(books.Pool(), map[string]string{"db": "quittance"})})
+	monitor := workers.Worker{Name: "monitor", Run: func(ctx context.Context) error {
+		return workers.Monitor(ctx, cfg.MonitorAddr, registry,
+			workers.Check{Name: "postgresql", Test: books.Ready},
+			workers.Check{Name: "rabbitmq", Test: func(context.Context) error { return connected(publisher, consuming) }})
+	}}
+	defer workers.Begin(log, monitor)()
+
+	log.Info("worker runs", "workers", len(chosen))
+	workers.Run(ctx, log, chosen...)
+	return nil
+}
+
+// choose picks the named kinds of workers, or all of them.
+func choose(kinds map[string][]workers.Worker, names []string) (chosen []workers.Worker, err error) {
+	var known []string
+	for name := range kinds {
+		known = append(known, name)
+	}
+	slices.Sort(known)
+	if len(names) == 0 {
+		names = known
+	}
+	for _, name := range names {
+		kind, ok := kinds[name]
+		if !ok {
+			return nil, fmt.Errorf("there is no worker %q: there are %s", name, strings.Join(known, ", "))
+		}
+		chosen = append(chosen, kind...)
+	}
+	return chosen, nil
+}
+
+var errNotConnected = errors.New("not connected, or blocked by an alarm")
+
+func connected(p *queue.Publisher, c *queue.Connection) error {
+	if !p.Ready() || !c.Ready() {
+		return errNotConnected
+	}
+	return nil
+}
