@@ -35,10 +35,29 @@ func (o Outcome) Stale() bool { return o.Status == "" }
 // Operations and wallets are locked in id order, so that two batches never wait for each
 // other in a circle. After a crash before the commit nothing was moved, and the messages
 // are delivered again; after it they are stale.
+//
+// Where somebody holds a row for too long, the batch is settled without whatever needs it:
+// that is as good as stale, and looked at again when it is due.
 func (s *Store) PayInvoices(ctx context.Context, refs []Ref) ([]Outcome, error) {
+	outcomes, err := s.payInvoices(ctx, refs, waitForRows)
+	if isLockTimeout(err) {
+		outcomes, err = s.payInvoices(ctx, refs, passOverHeldRows)
+	}
+	return outcomes, unavailable(wrap("pay invoices", err))
+}
+
+// locking is what to do about a row that somebody else holds.
+type locking bool
+
+const (
+	waitForRows      locking = false // for as long as lock_timeout says
+	passOverHeldRows locking = true  // what needs them is left out
+)
+
+func (s *Store) payInvoices(ctx context.Context, refs []Ref, held locking) ([]Outcome, error) {
 	var outcomes []Outcome
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		batch, err := lockForPayment(ctx, tx, refs)
+		batch, err := lockForPayment(ctx, tx, refs, held)
 		if err != nil {
 			return err
 		}
@@ -46,7 +65,7 @@ func (s *Store) PayInvoices(ctx context.Context, refs []Ref) ([]Outcome, error) 
 		outcomes = decided.outcomes
 		return decided.write(ctx, tx)
 	})
-	return outcomes, unavailable(wrap("pay invoices", err))
+	return outcomes, err
 }
 
 const lockPaymentsSQL = `
@@ -65,6 +84,11 @@ FROM ledger_accounts l
 WHERE l.kind = 'wallet' AND l.owner = ANY(@owners)
 ORDER BY l.id
 FOR NO KEY UPDATE`
+
+const (
+	lockFreePaymentsSQL  = lockPaymentsSQL + " SKIP LOCKED"
+	lockFreeWalletsOfSQL = lockWalletsOfSQL + " SKIP LOCKED"
+)
 
 // order is a payment to be settled.
 type order struct {
@@ -91,19 +115,24 @@ type wallet struct {
 
 // paymentBatch is what a batch of payments is decided on.
 type paymentBatch struct {
+	held    locking
 	now     time.Time
 	orders  map[OperationID]order
 	wallets map[walletKey]*wallet
 	owners  map[int64]bool // who has a wallet, in whatever currency
 }
 
-func lockForPayment(ctx context.Context, tx pgx.Tx, refs []Ref) (*paymentBatch, error) {
+func lockForPayment(ctx context.Context, tx pgx.Tx, refs []Ref, held locking) (*paymentBatch, error) {
 	ids := make([]OperationID, len(refs))
 	for i, ref := range refs {
 		ids[i] = ref.ID
 	}
-	rows, _ := tx.Query(ctx, lockPaymentsSQL, pgx.NamedArgs{"ids": ids})
-	b := &paymentBatch{orders: make(map[OperationID]order), wallets: make(map[walletKey]*wallet), owners: make(map[int64]bool)}
+	lockPayments, lockWallets := lockPaymentsSQL, lockWalletsOfSQL
+	if held == passOverHeldRows {
+		lockPayments, lockWallets = lockFreePaymentsSQL, lockFreeWalletsOfSQL
+	}
+	rows, _ := tx.Query(ctx, lockPayments, pgx.NamedArgs{"ids": ids})
+	b := &paymentBatch{held: held, orders: make(map[OperationID]order), wallets: make(map[walletKey]*wallet), owners: make(map[int64]bool)}
 	var owners []int64
 	var o order
 	_, err := pgx.ForEachRow(rows, []any{
@@ -117,12 +146,12 @@ func lockForPayment(ctx context.Context, tx pgx.Tx, refs []Ref) (*paymentBatch, 
 	if err != nil {
 		return nil, fmt.Errorf("lock payments: %w", err)
 	}
-	return b, b.lockWallets(ctx, tx, owners)
+	return b, b.lockWallets(ctx, tx, lockWallets, owners)
 }
 
-func (b *paymentBatch) lockWallets(ctx context.Context, tx pgx.Tx, owners []int64) error {
+func (b *paymentBatch) lockWallets(ctx context.Context, tx pgx.Tx, sql string, owners []int64) error {
 	slices.Sort(owners)
-	rows, _ := tx.Query(ctx, lockWalletsOfSQL, pgx.NamedArgs{"owners": slices.Compact(owners)})
+	rows, _ := tx.Query(ctx, sql, pgx.NamedArgs{"owners": slices.Compact(owners)})
 	var w wallet
 	var key walletKey
 	_, err := pgx.ForEachRow(rows, []any{&w.id, &key.owner, &key.currency, &w.balance}, func() error {
@@ -170,6 +199,9 @@ func (b *paymentBatch) decide(refs []Ref) paymentDecisions {
 			continue // stale
 		}
 		delete(b.orders, ref.ID) // the same message again, in the same batch, is stale
+		if b.held == passOverHeldRows && !b.hasWalletsOf(o) {
+			continue // held, as far as anybody can tell here
+		}
 
 		why := b.pay(o)
 		outcome := Outcome{Status: Succeeded, Code: why.code, Waited: b.now.Sub(o.accepted)}
@@ -182,6 +214,10 @@ func (b *paymentBatch) decide(refs []Ref) paymentDecisions {
 		d.ends = append(d.ends, paymentEnd{order: o, refusal: why})
 	}
 	return d
+}
+
+func (b *paymentBatch) hasWalletsOf(o order) bool {
+	return b.wallets[walletKey{o.payer, o.amount.Currency}] != nil && b.wallets[walletKey{o.recipient, o.amount.Currency}] != nil
 }
 
 // pay moves the amount between the balances of the batch, or says why it cannot.

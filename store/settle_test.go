@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -144,6 +145,47 @@ func TestAHotRecipientOfManyPayersIsCreditedInOneSet(t *testing.T) {
 	}
 	if got := db.Balance(shop); got != 280 {
 		t.Errorf("the shop has %d, want 280", got)
+	}
+	db.CheckInvariants()
+}
+
+// Who holds a wallet, or an operation, holds up the payments that need it and no others.
+func TestHeldRowsHoldUpOnlyWhatNeedsThem(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	payer, shop, other, held := db.Account(1000), db.Account(0), db.Account(1000), db.Account(1)
+	touched, alone := db.Accepted(other, held, 5), db.Accepted(payer, shop, 7)
+	late := db.Accepted(payer, shop, 9)
+
+	tx, err := db.Pool().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.WithoutCancel(t.Context()))
+	const wallet = `SELECT FROM ledger_accounts WHERE kind = 'wallet' AND owner = (SELECT id FROM accounts WHERE account_number = $1) FOR UPDATE`
+	if _, err := tx.Exec(t.Context(), wallet, held.Number); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "SELECT FROM operations WHERE id = $1 FOR UPDATE", late.ID); err != nil {
+		t.Fatal(err)
+	}
+	batch := []store.Ref{touched, alone, late}
+	outcomes, err := db.PayInvoices(t.Context(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !outcomes[0].Stale() || outcomes[1].Status != store.Succeeded || !outcomes[2].Stale() {
+		t.Errorf("while rows are held: %+v, want only the second settled", outcomes)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	outcomes, err = db.PayInvoices(t.Context(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if outcomes[0].Status != store.Succeeded || !outcomes[1].Stale() || outcomes[2].Status != store.Succeeded {
+		t.Errorf("afterwards: %+v, want the others settled, each once", outcomes)
 	}
 	db.CheckInvariants()
 }

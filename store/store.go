@@ -240,6 +240,12 @@ func affects(rows int) func(pgconn.CommandTag) error {
 	}
 }
 
+// isLockTimeout says whether err is that of a row that somebody else held for too long.
+func isLockTimeout(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "55P03"
+}
+
 // isViolation says whether err is the violation of the named constraint.
 func isViolation(err error, constraint string) bool {
 	var pg *pgconn.PgError

@@ -133,6 +133,9 @@ func TestAWalletThatSomebodyHoldsUsesUpNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(context.WithoutCancel(t.Context()))
+	if _, err := tx.Exec(t.Context(), "SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil { // whoever holds it goes on holding it
+		t.Fatal(err)
+	}
 	const hold = `SELECT FROM ledger_accounts WHERE kind = 'wallet' AND owner = (SELECT id FROM accounts WHERE account_number = $1) FOR UPDATE`
 	if _, err := tx.Exec(t.Context(), hold, held.Number); err != nil {
 		t.Fatal(err)
