@@ -13,6 +13,21 @@ func ParseCurrency(number int64) (Currency, bool) {
 	return c, int64(c) == number && c.Known()
 }
 
+// ParseAlpha returns the currency of three letters, upper case, if there is one: "RUR" is
+// 810. No two of the table have the same letters.
+func ParseAlpha(text string) (Currency, bool) {
+	c, ok := byAlpha[text]
+	return c, ok
+}
+
+var byAlpha = func() map[string]Currency {
+	found := make(map[string]Currency, len(currencies))
+	for c, known := range currencies {
+		found[known.alpha] = c
+	}
+	return found
+}()
+
 // Known says whether ISO 4217 has, or had, a currency of this code.
 func (c Currency) Known() bool {
 	_, ok := currencies[c]
