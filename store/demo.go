@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -73,6 +74,11 @@ func demoInvoices() []demoInvoice {
 
 func demoNumber(text string) InvoiceNumber { return InvoiceNumber(uuid.MustParse(text)) }
 
+var demoProviders = []NewProvider{
+	{Provider: Provider{Reference: "external", Name: "External Payment Providers", Currency: rur}, ExpiresAfter: 24 * time.Hour, Enabled: true},
+	{Provider: Provider{Reference: "voucher", Name: "Voucher", Params: []string{voucherParam}, Currency: rur}, ExpiresAfter: 24 * time.Hour, Enabled: true},
+}
+
 const insertDemoAccountSQL = `
 WITH account AS (
 	INSERT INTO accounts (id, device_id, device_type, account_number, push_token, last_active_at, created_at)
@@ -106,12 +112,25 @@ func (s *Store) LoadDemo(ctx context.Context) error {
 			return fmt.Errorf("load demo: %w", err)
 		}
 	}
+	for _, p := range demoProviders {
+		if err := s.addDemoProvider(ctx, p); err != nil {
+			return fmt.Errorf("load demo provider %s: %w", p.Reference, err)
+		}
+	}
 	for _, n := range demoInvoices() {
 		if err := s.loadDemoInvoice(ctx, n); err != nil {
 			return fmt.Errorf("load demo invoice %s: %w", n.Number, err)
 		}
 	}
-	return nil
+	return wrap("load demo clients", s.loadDemoClients(ctx))
+}
+
+func (s *Store) addDemoProvider(ctx context.Context, p NewProvider) error {
+	all, err := s.AllProviders(ctx)
+	if err != nil || slices.ContainsFunc(all, func(a NewProvider) bool { return a.Reference == p.Reference }) {
+		return err
+	}
+	return s.PutProvider(ctx, p)
 }
 
 func (s *Store) loadDemoAccounts(ctx context.Context, tx pgx.Tx) error {

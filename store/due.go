@@ -125,8 +125,9 @@ const stragglers = 100
 func (s *Store) OldestUntried(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := reading(ctx)
 	defer cancel()
+	clients := []OperationType{InvoicePay, RechargeCommit, RechargeRollback}
 	var age time.Duration
-	err := s.pool.QueryRow(ctx, oldestUntriedSQL, pgx.NamedArgs{"types": []OperationType{InvoicePay}, "past": stragglers}).Scan(&age)
+	err := s.pool.QueryRow(ctx, oldestUntriedSQL, pgx.NamedArgs{"types": clients, "past": stragglers}).Scan(&age)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
 	}

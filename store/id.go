@@ -15,8 +15,12 @@ type (
 	// InvoiceNumber is a UUID version 1, as the original's.
 	InvoiceNumber = ID[invoiceKind]
 
+	// RechargeID is random enough (version 7) not to be guessed.
+	RechargeID = ID[rechargeKind]
+
 	operationKind struct{}
 	invoiceKind   struct{}
+	rechargeKind  struct{}
 )
 
 // parseID reads the 36-character form, in either case.
@@ -37,8 +41,14 @@ func ParseOperationID(text string) (OperationID, bool) { return parseID[operatio
 // ParseInvoiceNumber reads the number of an invoice.
 func ParseInvoiceNumber(text string) (InvoiceNumber, bool) { return parseID[invoiceKind](text) }
 
+// ParseRechargeID reads the id of a recharge.
+func ParseRechargeID(text string) (RechargeID, bool) { return parseID[rechargeKind](text) }
+
 // NewOperationID is ordered by time, which keeps the index of a growing table dense.
 func NewOperationID() OperationID { return OperationID(uuid.Must(uuid.NewV7())) }
+
+// NewRechargeID is ordered by time, like those of operations.
+func NewRechargeID() RechargeID { return RechargeID(uuid.Must(uuid.NewV7())) }
 
 // String is the canonical form: lower case, 36 characters.
 func (id ID[Kind]) String() string { return uuid.UUID(id).String() }

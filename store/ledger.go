@@ -21,10 +21,12 @@ type LedgerAccountID int64
 type TransferKind string
 
 // A payment settles an invoice from a wallet; an opening brings in a balance from before
-// Quittance.
+// Quittance; a recharge brings in money from a provider, a late one into suspense.
 const (
-	PaymentTransfer TransferKind = "payment"
-	OpeningTransfer TransferKind = "opening"
+	PaymentTransfer      TransferKind = "payment"
+	OpeningTransfer      TransferKind = "opening"
+	RechargeTransfer     TransferKind = "recharge"
+	LateRechargeTransfer TransferKind = "late_recharge"
 )
 
 // transfer moves amount from the debited to the credited account.
@@ -108,7 +110,7 @@ func post(batch *pgx.Batch, transfers []transfer) {
 type Transfer struct {
 	ID           int64
 	Kind         TransferKind
-	Reference    [16]byte // the invoice, where Kind is PaymentTransfer
+	Reference    [16]byte // the invoice or the recharge
 	Credit       bool     // money came in
 	Amount       money.Amount
 	Counterparty string // the other account's number; "" where it is none of ours

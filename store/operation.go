@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,12 +14,29 @@ import (
 // OperationType is what a command does.
 type OperationType string
 
-// InvoicePay pays an invoice from its payer's wallet.
-const InvoicePay OperationType = "invoice.pay"
+// InvoicePay pays an invoice from its payer's wallet. Of a recharge's operations one is open
+// at a time: commit credits the wallet, rollback and expire end it without, and late books
+// money that came in after that.
+const (
+	InvoicePay       OperationType = "invoice.pay"
+	RechargeCommit   OperationType = "recharge.commit"
+	RechargeRollback OperationType = "recharge.rollback"
+	RechargeExpire   OperationType = "recharge.expire"
+	RechargeLate     OperationType = "recharge.late"
+)
 
 // queueOf says where each type is worked on. The broker's topology has the same names; a
 // test of the whole holds the two together.
-var queueOf = map[OperationType]string{InvoicePay: "payments"}
+var queueOf = map[OperationType]string{
+	InvoicePay:       "payments",
+	RechargeCommit:   "recharges",
+	RechargeRollback: "recharges",
+	RechargeExpire:   "recharges",
+	RechargeLate:     "recharges",
+}
+
+// OperationTypes names all types, in alphabetical order.
+func OperationTypes() []OperationType { return slices.Sorted(maps.Keys(queueOf)) }
 
 // Queues names the work queues that have operations.
 func (s *Store) Queues() []string {
@@ -51,7 +69,8 @@ func (s Status) Open() bool { return s == Accepted || s == Running }
 type Operation struct {
 	ID           OperationID
 	Type         OperationType
-	Resource     [16]byte // the invoice
+	Resource     [16]byte // the invoice, or the recharge
+	Provider     string   `db:"-"` // of the recharge; only Operation fills it in
 	Status       Status
 	Attempts     int
 	ErrorCode    string // "" unless failed or dead
@@ -79,8 +98,18 @@ func (s *Store) Operation(ctx context.Context, id OperationID) (Operation, error
 	if len(found) == 0 {
 		return Operation{}, ErrOperationNotFound
 	}
-	return found[0], nil
+	o := found[0]
+	if o.Type != InvoicePay {
+		err = s.pool.QueryRow(ctx, readProviderOfSQL, pgx.NamedArgs{"recharge": o.Resource}).Scan(&o.Provider)
+	}
+	return o, unavailable(wrap("read operation "+id.String(), err))
 }
+
+const readProviderOfSQL = `
+SELECT p.reference
+FROM recharges r
+JOIN providers p ON p.id = r.provider_id
+WHERE r.id = @recharge`
 
 // Operations returns those that exist, in no order.
 func (s *Store) Operations(ctx context.Context, ids []OperationID) ([]Operation, error) {

@@ -48,31 +48,10 @@ func (s *Store) AcceptPayment(ctx context.Context, p Payment) (OperationID, erro
 	return p.Once.Answer.Operation, nil
 }
 
-// acceptPayments accepts what arrived together, but for twins: of those that share an
-// invoice or an idempotency key the first goes ahead, and the others find what it did.
+// acceptPayments accepts what arrived together, but for twins.
 func (s *Store) acceptPayments(ctx context.Context, payments []*Payment) (later []int, err error) {
-	now, later := splitTwins(payments)
+	now, later := splitTwins(payments, func(p *Payment) (InvoiceNumber, Once) { return p.Number, p.Once })
 	return later, s.acceptDistinct(ctx, now)
-}
-
-func splitTwins(payments []*Payment) (now []*Payment, later []int) {
-	invoices := make(map[InvoiceNumber]bool)
-	keys := make(map[keyID]bool)
-	for i, p := range payments {
-		twin := invoices[p.Number]
-		if p.Once.Key != "" {
-			key := p.Once.id()
-			twin = twin || keys[key]
-			keys[key] = true
-		}
-		invoices[p.Number] = true
-		if twin {
-			later = append(later, i)
-			continue
-		}
-		now = append(now, p)
-	}
-	return now, later
 }
 
 func (s *Store) acceptDistinct(ctx context.Context, payments []*Payment) error {
@@ -85,7 +64,8 @@ func (s *Store) acceptDistinct(ctx context.Context, payments []*Payment) error {
 		for i, p := range payments {
 			p.Once.Answer.Operation, p.verdict = p.decide(invoices[i], NewOperationID())
 		}
-		if err := s.claimAccepted(ctx, tx, payments); err != nil {
+		err = s.claimDecided(ctx, tx, len(payments), func(i int) (Once, *error) { return payments[i].Once, &payments[i].verdict })
+		if err != nil {
 			return err
 		}
 		open = nil
@@ -103,30 +83,6 @@ func (s *Store) acceptDistinct(ctx context.Context, payments []*Payment) error {
 		s.outboxFilled()
 	}
 	return err
-}
-
-// claimAccepted claims the keys. Those of refused commands are looked up as well, since a
-// repeat of what was accepted then may be refused now ("paid earlier"); a key that was not
-// used before stays free.
-func (s *Store) claimAccepted(ctx context.Context, tx pgx.Tx, payments []*Payment) error {
-	onces := make([]Once, len(payments))
-	for i, p := range payments {
-		onces[i] = p.Once
-	}
-	verdicts, err := s.claimAll(ctx, tx, onces)
-	if err != nil {
-		return err
-	}
-	var free []Once
-	for i, p := range payments {
-		switch {
-		case verdicts[i] != nil:
-			p.verdict = verdicts[i]
-		case p.verdict != nil && p.Once.Key != "":
-			free = append(free, p.Once)
-		}
-	}
-	return freeKeys(ctx, tx, free)
 }
 
 // foundInvoice is what a payment meets in the database; what was not found is zero.
@@ -175,7 +131,9 @@ LEFT JOIN sessions s   ON s.hash = asked.session
 LEFT JOIN accounts a   ON a.id = s.account_id AND NOT a.deleted
 LEFT JOIN invoices i   ON i.number = asked.number
 LEFT JOIN accounts r   ON r.id = i.recipient_id
-LEFT JOIN operations o ON o.resource = i.number AND o.type = 'invoice.pay' AND o.finished_at IS NULL`
+LEFT JOIN LATERAL (
+	SELECT o.id FROM operations o WHERE o.resource = i.number AND o.type = 'invoice.pay' AND o.finished_at IS NULL LIMIT 1
+) o ON true`
 
 func readForPayment(ctx context.Context, tx pgx.Tx, payments []*Payment) ([]foundInvoice, error) {
 	sessions := make([][]byte, len(payments))

@@ -21,6 +21,7 @@ type Ref struct {
 // Outcome is what became of one message. A stale one named an operation that is final,
 // unknown or at another seq: it had no effect.
 type Outcome struct {
+	Type   OperationType
 	Status Status // Succeeded, Failed, or "" for a stale message
 	Code   string // why it failed
 	Waited time.Duration
@@ -204,7 +205,7 @@ func (b *paymentBatch) decide(refs []Ref) paymentDecisions {
 		}
 
 		why := b.pay(o)
-		outcome := Outcome{Status: Succeeded, Code: why.code, Waited: b.now.Sub(o.accepted)}
+		outcome := Outcome{Type: InvoicePay, Status: Succeeded, Code: why.code, Waited: b.now.Sub(o.accepted)}
 		if why == settled {
 			d.transfers = append(d.transfers, b.transferFor(o))
 		} else {
@@ -255,39 +256,24 @@ SET state = d.state, error_code = d.error_code, updated_at = now()
 FROM unnest(@numbers::uuid[], @states::smallint[], @errors::smallint[]) AS d (number, state, error_code)
 WHERE i.number = d.number AND i.state = 3`
 
-// finished_at is the clock at the end of the work, not the start of the transaction: the
-// commit follows at once.
-const endOperationsSQL = `
-UPDATE operations o
-SET status = CASE d.code WHEN '' THEN 'succeeded' ELSE 'failed' END,
-    error_code = nullif(d.code, ''), error_message = nullif(d.message, ''),
-    attempts = o.attempts + 1, finished_at = clock_timestamp()
-FROM unnest(@ids::uuid[], @seqs::bigint[], @codes::text[], @messages::text[]) AS d (id, seq, code, message)
-WHERE o.id = d.id AND o.seq = d.seq AND o.finished_at IS NULL`
-
 // write stores the decisions with four statements, whatever their number.
 func (d paymentDecisions) write(ctx context.Context, tx pgx.Tx) error {
 	if len(d.ends) == 0 {
 		return nil
 	}
-	var ids []OperationID
-	var seqs []int64
-	var codes, messages []string
+	var ends operationEnds
 	var numbers []InvoiceNumber
 	var states []InvoiceState
 	var errs []InvoiceError
 	for _, e := range d.ends {
-		ids = append(ids, e.id)
-		seqs = append(seqs, e.seq)
-		codes = append(codes, e.refusal.code)
-		messages = append(messages, e.refusal.message)
+		ends.add(e.id, e.seq, e.refusal)
 		numbers = append(numbers, e.number)
 		errs = append(errs, e.refusal.invoice)
 		states = append(states, e.refusal.nextState())
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(endPaymentsSQL, pgx.NamedArgs{"numbers": numbers, "states": states, "errors": errs}).Exec(affects(len(d.ends)))
-	batch.Queue(endOperationsSQL, pgx.NamedArgs{"ids": ids, "seqs": seqs, "codes": codes, "messages": messages}).Exec(affects(len(d.ends)))
+	ends.write(batch)
 	post(batch, d.transfers)
 	return tx.SendBatch(ctx, batch).Close()
 }
@@ -298,4 +284,32 @@ func (r refusal) nextState() InvoiceState {
 		return Paid
 	}
 	return AwaitingPayment
+}
+
+// finished_at is the clock at the end of the work, not the start of the transaction: the
+// commit follows at once.
+const endOperationsSQL = `
+UPDATE operations o
+SET status = CASE d.code WHEN '' THEN 'succeeded' ELSE 'failed' END,
+    error_code = nullif(d.code, ''), error_message = nullif(d.message, ''),
+    attempts = o.attempts + 1, finished_at = clock_timestamp()
+FROM unnest(@ids::uuid[], @seqs::bigint[], @codes::text[], @messages::text[]) AS d (id, seq, code, message)
+WHERE o.id = d.id AND o.seq = d.seq AND o.finished_at IS NULL`
+
+// operationEnds are the columns that end operations.
+type operationEnds struct {
+	ids             []OperationID
+	seqs            []int64
+	codes, messages []string
+}
+
+func (e *operationEnds) add(id OperationID, seq int64, r refusal) {
+	e.ids = append(e.ids, id)
+	e.seqs = append(e.seqs, seq)
+	e.codes = append(e.codes, r.code)
+	e.messages = append(e.messages, r.message)
+}
+
+func (e *operationEnds) write(batch *pgx.Batch) {
+	batch.Queue(endOperationsSQL, pgx.NamedArgs{"ids": e.ids, "seqs": e.seqs, "codes": e.codes, "messages": e.messages}).Exec(affects(len(e.ids)))
 }

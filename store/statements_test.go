@@ -57,7 +57,7 @@ func statementsOf(t *testing.T, dir string) map[string]string {
 			t.Fatal(err)
 		}
 		ast.Inspect(parsed, func(n ast.Node) bool {
-			if spec, ok := n.(*ast.ValueSpec); ok && len(spec.Values) == 1 && strings.HasSuffix(spec.Names[0].Name, "SQL") {
+			if spec, ok := n.(*ast.ValueSpec); ok && len(spec.Values) == 1 {
 				values[spec.Names[0].Name] = spec.Values[0]
 			}
 			return true
@@ -65,7 +65,9 @@ func statementsOf(t *testing.T, dir string) map[string]string {
 	}
 	statements := make(map[string]string)
 	for name, value := range values {
-		statements[name] = constant(t, values, value)
+		if strings.HasSuffix(name, "SQL") {
+			statements[name] = constant(t, values, value)
+		}
 	}
 	return statements
 }

@@ -7,8 +7,10 @@
 // of it, and the relay finds the messages that it left.
 //
 // Locks are taken in one order everywhere, each kind by id: idempotency keys, operations,
-// ledger accounts. Whoever changes an invoice's state holds its open operation, so that
-// invoices need no order of their own.
+// ledger accounts. Whoever changes the state of an invoice or of a recharge holds its open
+// operation, so that those need no order of their own. A provider's day comes last where
+// recharges are settled, and first where they are created, which takes no other lock that
+// a settler waits for.
 //
 // The known hole: when the connection is lost while a transaction commits, the caller is
 // told that the store is unavailable although the command may stand. A command that is
@@ -46,9 +48,13 @@ type Store struct {
 	pool     *pgxpool.Pool
 	seal     seal
 	grace    time.Duration
-	payments *group[*Payment]
+	callers  callerCache
 	onOutbox atomic.Pointer[func()]
 	work     sync.WaitGroup
+
+	payments         *group[*Payment]
+	newRecharges     *group[*NewRecharge]
+	rechargeCommands *group[*RechargeCommand]
 }
 
 // Open connects lazily: it fails only on a configuration that cannot be right, and not
@@ -77,7 +83,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.grace == 0 {
 		s.grace = 30 * time.Second
 	}
-	s.payments = &group[*Payment]{commit: s.acceptPayments, work: &s.work}
+	// Of two leaders one prepares while the other waits for the disk. Recharges come in two
+	// groups, which do that for each other.
+	s.payments = &group[*Payment]{commit: s.acceptPayments, leaders: 2, work: &s.work}
+	s.newRecharges = &group[*NewRecharge]{commit: s.createRecharges, leaders: 1, work: &s.work}
+	s.rechargeCommands = &group[*RechargeCommand]{commit: s.acceptRecharges, leaders: 1, work: &s.work}
 	return s, nil
 }
 

@@ -21,3 +21,7 @@ func Ladder(waits ...time.Duration) []store.Delay {
 	}
 	return ladder
 }
+
+// MoneyLadder is that of the workers that move money between rows, where an attempt fails
+// only through a fault of ours.
+var MoneyLadder = Ladder(time.Second, 5*time.Second, 30*time.Second, 2*time.Minute)

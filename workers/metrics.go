@@ -31,10 +31,12 @@ func NewMetrics() *Metrics {
 			Help: "Failed attempts whose retry was stored, by work queue and rung of the retry ladder.",
 		}, []string{"queue", "delay"}),
 	}
-	for _, status := range []store.Status{store.Succeeded, store.Failed} {
-		m.operations.WithLabelValues(string(store.InvoicePay), string(status))
+	for _, kind := range store.OperationTypes() {
+		for _, status := range []store.Status{store.Succeeded, store.Failed} {
+			m.operations.WithLabelValues(string(kind), string(status))
+		}
+		m.seconds.WithLabelValues(string(kind))
 	}
-	m.seconds.WithLabelValues(string(store.InvoicePay))
 	for _, q := range queue.WorkQueues {
 		for _, wait := range queue.Rungs() {
 			delay, _ := queue.RungName(wait)
@@ -49,7 +51,7 @@ func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.operations, m.seconds, m.retries}
 }
 
-func (m *Metrics) finished(kind store.OperationType, o store.Outcome) {
-	m.operations.WithLabelValues(string(kind), string(o.Status)).Inc()
-	m.seconds.WithLabelValues(string(kind)).Observe(o.Waited.Seconds())
+func (m *Metrics) finished(o store.Outcome) {
+	m.operations.WithLabelValues(string(o.Type), string(o.Status)).Inc()
+	m.seconds.WithLabelValues(string(o.Type)).Observe(o.Waited.Seconds())
 }

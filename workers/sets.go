@@ -16,13 +16,26 @@ import (
 // through one of its messages, the set is halved until that one is alone.
 type Sets struct {
 	Queue  string
-	Type   store.OperationType
 	Ladder []store.Delay // the retries of a message that fails by itself
 	Settle func(context.Context, []store.Ref) ([]store.Outcome, error)
 	Retry  func(context.Context, store.Failure) (store.Retry, error)
+	Probe  func(context.Context) error // nil when an outage is over
 
 	Log     *slog.Logger
 	Metrics *Metrics
+}
+
+const (
+	setSize   = 300
+	setLinger = 3 * time.Millisecond // for a set to fill
+)
+
+// Worker returns the worker that settles its queue in sets.
+func (s *Sets) Worker(name string, c *queue.Connection) Worker {
+	s.Log = s.Log.With("worker", name)
+	return Worker{Name: name, Run: func(ctx context.Context) error {
+		return c.ConsumeBatches(ctx, queue.Batch{Queue: s.Queue, Size: setSize, Linger: setLinger, Probe: s.Probe}, s.Handle)
+	}}
 }
 
 // member is a message of a set, at its place in the batch.
@@ -136,7 +149,7 @@ func (s *Sets) finish(m member, o store.Outcome, took time.Duration, size int) {
 	outcome := "stale"
 	if !o.Stale() {
 		outcome = string(o.Status)
-		s.Metrics.finished(s.Type, o)
+		s.Metrics.finished(o)
 	}
 	s.Log.Info("attempt", "operation", m.ref.ID, "seq", m.ref.Seq, "outcome", outcome, "code", o.Code,
 		"waited_ms", o.Waited.Milliseconds(), "took_ms", took.Milliseconds(), "batch", size)

@@ -134,7 +134,7 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 	} {
 		b := story.books
 		sets := &workers.Sets{
-			Queue: queue.Payments, Type: store.InvoicePay, Ladder: workers.Ladder(time.Second),
+			Queue: queue.Payments, Ladder: workers.Ladder(time.Second),
 			Settle: b.settle, Retry: b.retryOperation, Log: quiet, Metrics: workers.NewMetrics(),
 		}
 		var batch []queue.Message

@@ -79,6 +79,7 @@ type system struct {
 
 	mu         sync.Mutex
 	unexpected []string // answers that blame us
+	secrets    []string // that clients were given
 	outages    bool     // the test breaks something: then they are expected
 }
 
@@ -152,6 +153,7 @@ func start(t testing.TB, race bool, database, broker string, env ...string) *sys
 		"QUITTANCE_WORKER_MONITOR_ADDR=" + addresses[2],
 		"QUITTANCE_MOBILE_OPEN_LIST=true",
 		"QUITTANCE_ACCOUNT_ADD_RATE=100000",
+		"QUITTANCE_TOKEN_RATE=100000",
 		"QUITTANCE_MESSAGE_GRACE=2s",
 	}, env...)
 	logs := t.TempDir()
@@ -235,6 +237,7 @@ func (s *system) finish() {
 				s.t.Errorf("%s logged %q: %.3000s", p, trouble, log[at:])
 			}
 		}
+		s.checkNoSecrets(log, p)
 		if s.t.Failed() {
 			s.t.Logf("%s: %s", p, lastLines(p.log))
 		}
@@ -308,6 +311,11 @@ func (s *system) call(method, path, body string, headers ...string) (answer, err
 	a := answer{resp.StatusCode, resp.Header, string(text)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, member := range []string{"access_token", "refresh_token", "sessionId"} {
+		if secret, ok := a.object()[member].(string); ok {
+			s.secrets = append(s.secrets, secret)
+		}
+	}
 	if a.status >= 500 && !s.outages {
 		s.unexpected = append(s.unexpected, method+" "+path+": "+a.String())
 	}
@@ -339,18 +347,28 @@ func (s *system) accepted(method, path, body string, headers ...string) answer {
 	return a
 }
 
-// insist sends a command until it is answered. No answer, or one that blames the server,
-// says nothing about what was done; under its key the command is done once.
+// insist sends a command of the mobile API until it succeeds.
 func (s *system) insist(path, body string, headers ...string) (answer, error) {
+	a, err := s.insistOn(http.StatusCreated, path, body, headers...)
+	if err == nil && !a.says("success") {
+		err = fmt.Errorf("POST %s %s: %s, want success", path, body, a)
+	}
+	return a, err
+}
+
+// insistOn sends a command until it is answered, and with this status. No answer, or one
+// that blames the server, says nothing about what was done; under its key the command is
+// done once.
+func (s *system) insistOn(status int, path, body string, headers ...string) (answer, error) {
 	headers = append(headers, "Idempotency-Key", uuid.NewString())
 	deadline := time.Now().Add(2 * patience)
 	for {
 		a, err := s.call("POST", path, body, headers...)
 		switch {
-		case err == nil && a.status == http.StatusCreated && a.says("success"):
+		case err == nil && a.status == status:
 			return a, nil
 		case err == nil && a.status < 500:
-			return a, fmt.Errorf("POST %s %s: %s, want 201 and success", path, body, a)
+			return a, fmt.Errorf("POST %s %s: %s, want %d", path, body, a, status)
 		case time.Now().After(deadline):
 			return a, fmt.Errorf("POST %s: still %s, %w", path, a, err)
 		}
@@ -374,7 +392,10 @@ func (s *system) monitor(p *program, path string) (status int, body string) {
 }
 
 // phone is an account with a session.
-type phone struct{ session, number string }
+type phone struct {
+	id              int64
+	session, number string
+}
 
 // phone opens an account whose wallet holds minor units of 810; 0 for no wallet.
 func (s *system) phone(minor int64) phone {
@@ -382,7 +403,9 @@ func (s *system) phone(minor int64) phone {
 	a := s.accepted("POST", "/mobile-api/account/add", `{"type": 1}`)
 	p := phone{session: a.object()["sessionId"].(string)}
 	info := s.accepted("GET", "/mobile-api/account/info/"+p.session, "")
-	p.number = info.object()["data"].(map[string]any)["account_number"].(string)
+	data := info.object()["data"].(map[string]any)
+	p.number = data["account_number"].(string)
+	p.id, _ = data["id"].(json.Number).Int64()
 	if minor > 0 {
 		s.fund(p, minor)
 	}
@@ -490,20 +513,18 @@ func (s *system) exec(sql string, args ...any) {
 	}
 }
 
-// holdWallets keeps anybody from settling a payment until release is called, for less than
-// the ten seconds that a statement may take.
-func (s *system) holdWallets() (release func()) {
+// holdSettling keeps whoever books a transfer waiting until release is called, for less than
+// the ten seconds that a statement may take. What is only locked would be passed over.
+func (s *system) holdSettling() (release func()) {
 	s.t.Helper()
-	tx, err := s.books.Pool().Begin(s.t.Context())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := tx.Exec(s.t.Context(), "SELECT FROM ledger_accounts FOR UPDATE"); err != nil {
-		s.t.Fatal(err)
-	}
-	release = sync.OnceFunc(func() { _ = tx.Rollback(context.Background()) })
-	s.t.Cleanup(release)
-	return release
+	s.exec(`CREATE TABLE held AS SELECT true AS yes`)
+	s.exec(`CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN
+			WHILE EXISTS (SELECT FROM held) LOOP PERFORM pg_sleep(0.01); END LOOP;
+			RETURN NULL;
+		END $$`)
+	s.exec(`CREATE TRIGGER hold BEFORE INSERT ON transfers FOR EACH STATEMENT EXECUTE FUNCTION hold()`)
+	return sync.OnceFunc(func() { s.exec(`DELETE FROM held`) })
 }
 
 // awaitEnds waits until nothing that was accepted is open.

@@ -207,7 +207,7 @@ func TestSystemOperations(t *testing.T) {
 "resource": "/mobile-api/invoice/info/` + bill.number + `", "createdAt": "", "finishedAt": ` + finished + `}`
 	}
 
-	release := s.holdWallets()
+	release := s.holdSettling()
 	a := s.accepted("POST", payPath, bill.payment)
 	id := a.operation()
 	if got, want := a.header.Get("Location"), "/operations/"+id; got != want || uuid.Validate(id) != nil {
@@ -281,7 +281,7 @@ func TestSystemAWorkerThatIsAskedToEndGivesNothingBack(t *testing.T) {
 	for i := range bills {
 		bills[i] = s.bill(payer, recipient, 1)
 	}
-	release := s.holdWallets()
+	release := s.holdSettling()
 	for _, b := range bills[:150] {
 		s.accepted("POST", payPath, b.payment)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/quittance/quittance/workers"
 	"github.com/quittance/quittance/workers/deadletter"
 	"github.com/quittance/quittance/workers/payment"
+	"github.com/quittance/quittance/workers/recharge"
 	"github.com/quittance/quittance/workers/relay"
 	"github.com/quittance/quittance/workers/schedule"
 )
@@ -53,6 +54,7 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	workerMetrics, deadMetrics, scheduleMetrics := workers.NewMetrics(), deadletter.NewMetrics(), schedule.NewMetrics()
 	kinds := map[string][]workers.Worker{
 		"payment":    {payment.New(books, consuming, log, workerMetrics)},
+		"recharge":   {recharge.New(books, consuming, log, workerMetrics)},
 		"schedule":   {schedule.New(books, consuming, log, scheduleMetrics)},
 		"deadletter": deadletter.New(books, consuming, log, deadMetrics),
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -59,6 +60,28 @@ func TestWhatIsAcceptedIsSettled(t *testing.T) {
 	p.Eventually("payments settled", 50, succeeded)
 	if got := p.Balance(shop); got != 350 {
 		t.Errorf("the shop has %d, want 350", got)
+	}
+	p.CheckInvariants()
+}
+
+func TestRechargesAreSettledAndExpire(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	p.Provider("external", nil)
+	owner := p.Account(0)
+	for range 20 {
+		p.Commanded(store.RechargeCommit, p.Recharge(owner, "0.07"))
+		p.Commanded(store.RechargeRollback, p.Recharge(owner, "0.07"))
+	}
+	left := p.Recharge(owner, "1")
+	p.Eventually("recharges committed", 20, "SELECT count(*) FROM recharges WHERE state = 'committed'")
+	p.Eventually("recharges rolled back", 20, "SELECT count(*) FROM recharges WHERE state = 'rolled_back'")
+	if err := p.SetClockAhead(t.Context(), 25*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	p.Eventually("the expired recharge", 1, "SELECT count(*) FROM recharges WHERE state = 'expired' AND id = $1", left)
+	if got := p.Balance(owner); got != 140 {
+		t.Errorf("the owner has %d, want 140", got)
 	}
 	p.CheckInvariants()
 }

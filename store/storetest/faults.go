@@ -136,7 +136,7 @@ func (f *Faults) forward(client, server net.Conn, swallow *atomic.Bool, answered
 			return
 		}
 		cut := Cut(0)
-		if bytes.Contains(buf[:n], []byte("commit\x00")) {
+		if bytes.Contains(buf[:n], commitMessage) {
 			cut = f.takeCut()
 		}
 		swallow.Store(cut != 0)
@@ -154,6 +154,10 @@ func (f *Faults) forward(client, server net.Conn, swallow *atomic.Bool, answered
 		}
 	}
 }
+
+// commitMessage is the simple query "commit" as it goes over the wire. A value may end in
+// the same word.
+var commitMessage = []byte("Q\x00\x00\x00\x0bcommit\x00")
 
 func (f *Faults) takeCut() Cut {
 	f.mu.Lock()

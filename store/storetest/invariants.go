@@ -43,7 +43,39 @@ var invariants = []struct{ promise, sql string }{
 		SELECT format('operation %s is %s, its transfer is %s', o.id, o.status, coalesce(t.id::text, 'missing'))
 		FROM operations o
 		LEFT JOIN transfers t ON t.operation_id = o.id
-		WHERE o.type = 'invoice.pay' AND (o.status = 'succeeded') <> (t.id IS NOT NULL)`},
+		WHERE (o.status = 'succeeded' AND o.type IN ('invoice.pay', 'recharge.commit', 'recharge.late')) <> (t.id IS NOT NULL)`},
+	{"a committed recharge has exactly one transfer, of its amount, from its provider to its account or to suspense", `
+		SELECT format('recharge %s: %s matching transfers', r.id, count(d.id))
+		FROM recharges r
+		LEFT JOIN transfers t ON t.reference = r.id AND t.kind = 'recharge' AND t.amount = r.amount AND t.currency = r.currency
+		LEFT JOIN ledger_accounts d ON d.id = t.debit AND d.kind = 'provider_clearing' AND d.owner = r.provider_id
+		     AND EXISTS (SELECT FROM ledger_accounts c WHERE c.id = t.credit AND (c.kind = 'wallet' AND c.owner = r.account_id OR c.kind = 'suspense'))
+		WHERE r.state = 'committed'
+		GROUP BY r.id
+		HAVING count(d.id) <> 1`},
+	{"a recharge's transfer belongs to a committed recharge, a late one's to one that ended otherwise", `
+		SELECT format('transfer %s', t.id)
+		FROM transfers t
+		LEFT JOIN recharges r ON r.id = t.reference AND (t.kind = 'recharge') = (r.state = 'committed') AND r.state <> 'created'
+		LEFT JOIN operations o ON o.id = t.operation_id AND o.status = 'succeeded' AND o.resource = t.reference
+		WHERE t.kind IN ('recharge', 'late_recharge') AND (r.id IS NULL OR o.id IS NULL)`},
+	{"what lies in suspense has a note", `
+		SELECT format('transfer %s', t.id)
+		FROM transfers t
+		JOIN ledger_accounts c ON c.id = t.credit AND c.kind = 'suspense'
+		LEFT JOIN suspense_notes n ON n.operation_id = t.operation_id
+		WHERE n.operation_id IS NULL`},
+	{"a voucher is redeemed exactly if its recharge is committed, and free once that ended otherwise", `
+		SELECT format('voucher %s: redeemed at %s, recharge %s', v.id, v.redeemed_at, r.state)
+		FROM vouchers v
+		JOIN recharges r ON r.id = v.recharge_id
+		WHERE (v.redeemed_at IS NOT NULL) <> (r.state = 'committed') OR r.state IN ('rolled_back', 'expired')`},
+	{"a provider's day is the sum of what counts against its limit", `
+		SELECT format('provider %s on %s: %s, recharges %s', t.provider_id, t.day, t.total, coalesce(sum(r.amount), 0))
+		FROM provider_days t
+		LEFT JOIN recharges r ON r.provider_id = t.provider_id AND r.limited_day = t.day AND r.state IN ('created', 'committed')
+		GROUP BY t.provider_id, t.day
+		HAVING t.total <> coalesce(sum(r.amount), 0)`},
 	{"an invoice is being paid exactly while one operation is open", `
 		SELECT format('invoice %s: state %s, %s open operations', i.number, i.state, count(o.id))
 		FROM invoices i

@@ -150,6 +150,7 @@ func withDatabase(t testing.TB, server, name string) string {
 
 // Account is a phone with an account.
 type Account struct {
+	ID      int64
 	Session store.SessionID
 	Number  string
 }
@@ -166,7 +167,7 @@ func (db *DB) Account(minor int64) Account {
 	if err != nil {
 		db.t.Fatal(err)
 	}
-	a.Number = info.Number
+	a.ID, a.Number = info.ID, info.Number
 	if minor > 0 {
 		if _, err := db.OpenBalance(ctx, a.Number, money.Amount{Minor: minor, Currency: RUR}, uuid.New()); err != nil {
 			db.t.Fatal(err)
@@ -204,6 +205,83 @@ func (db *DB) Accepted(from, to Account, minor int64) store.Ref {
 func (db *DB) Settle(ref store.Ref) store.Outcome {
 	db.t.Helper()
 	outcomes, err := db.PayInvoices(db.t.Context(), []store.Ref{ref})
+	if err != nil {
+		db.t.Fatal(err)
+	}
+	return outcomes[0]
+}
+
+// Provider is an enabled provider without limits; what change changes is its own.
+func (db *DB) Provider(reference string, change func(*store.NewProvider)) {
+	db.t.Helper()
+	p := store.NewProvider{Provider: store.Provider{Reference: reference, Name: reference, Currency: RUR}, ExpiresAfter: 24 * time.Hour, Enabled: true}
+	if change != nil {
+		change(&p)
+	}
+	if err := db.PutProvider(db.t.Context(), p); err != nil {
+		db.t.Fatal(err)
+	}
+}
+
+// BackOffice returns the id of a client that may ask for recharges.
+func (db *DB) BackOffice() (id int64) {
+	db.t.Helper()
+	const sql = `
+		INSERT INTO clients (client_id, secret_hash, scopes, rights)
+		VALUES ('back office', '', '{credit}', '{manage_payments}')
+		ON CONFLICT (client_id) DO UPDATE SET secret_hash = ''
+		RETURNING id`
+	if err := db.Pool().QueryRow(db.t.Context(), sql).Scan(&id); err != nil {
+		db.t.Fatal(err)
+	}
+	return id
+}
+
+// NewRecharge is a recharge of the provider "external", which db.Provider makes.
+func (db *DB) NewRecharge(to Account, amount string) store.NewRecharge {
+	db.t.Helper()
+	d, err := money.ParseDecimal(amount)
+	if err != nil {
+		db.t.Fatal(err)
+	}
+	return store.NewRecharge{
+		ID: store.NewRechargeID(), Provider: "external", Account: to.ID, Amount: &d, Client: db.BackOffice(),
+		Answer: func(store.Recharge) store.Answer { return store.Answer{Status: 201} },
+	}
+}
+
+// Recharge creates a recharge of the provider "external".
+func (db *DB) Recharge(to Account, amount string) store.RechargeID {
+	db.t.Helper()
+	n := db.NewRecharge(to, amount)
+	if _, err := db.CreateRecharge(db.t.Context(), n); err != nil {
+		db.t.Fatal(err)
+	}
+	return n.ID
+}
+
+// Command is a command on a recharge of the provider "external".
+func Command(kind store.OperationType, id store.RechargeID) store.RechargeCommand {
+	return store.RechargeCommand{
+		Type: kind, Provider: "external", ID: id, Reason: "a test's",
+		Answer: func(store.Recharge) store.Answer { return store.Answer{Status: 202} },
+	}
+}
+
+// Commanded accepts a command on a recharge.
+func (db *DB) Commanded(kind store.OperationType, id store.RechargeID) store.Ref {
+	db.t.Helper()
+	answer, err := db.AcceptRecharge(db.t.Context(), Command(kind, id))
+	if err != nil {
+		db.t.Fatal(err)
+	}
+	return store.Ref{ID: answer.Operation, Seq: 1}
+}
+
+// SettleRecharge settles one message as the recharge worker would.
+func (db *DB) SettleRecharge(ref store.Ref) store.Outcome {
+	db.t.Helper()
+	outcomes, err := db.SettleRecharges(db.t.Context(), []store.Ref{ref})
 	if err != nil {
 		db.t.Fatal(err)
 	}

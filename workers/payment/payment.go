@@ -9,16 +9,10 @@ package payment
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/workers"
-)
-
-const (
-	batchSize = 300
-	linger    = 3 * time.Millisecond
 )
 
 // payments is what this worker needs of the store.
@@ -31,17 +25,9 @@ type payments interface {
 // New returns the worker of the queue payments.
 func New(p payments, c *queue.Connection, log *slog.Logger, m *workers.Metrics) workers.Worker {
 	sets := &workers.Sets{
-		Queue:   queue.Payments,
-		Type:    store.InvoicePay,
-		Ladder:  workers.Ladder(time.Second, 5*time.Second, 30*time.Second, 2*time.Minute),
-		Settle:  p.PayInvoices,
-		Retry:   p.RetryOperation,
-		Log:     log.With("worker", "payment"),
-		Metrics: m,
+		Queue: queue.Payments, Ladder: workers.MoneyLadder,
+		Settle: p.PayInvoices, Retry: p.RetryOperation, Probe: p.Ready,
+		Log: log, Metrics: m,
 	}
-	return workers.Worker{Name: "payment", Run: func(ctx context.Context) error {
-		return c.ConsumeBatches(ctx, queue.Batch{
-			Queue: queue.Payments, Size: batchSize, Linger: linger, Probe: p.Ready,
-		}, sets.Handle)
-	}}
+	return sets.Worker("payment", c)
 }

@@ -15,14 +15,17 @@ import (
 )
 
 const (
-	interval  = time.Second
-	batchSize = 500
+	interval       = time.Second
+	forgetInterval = time.Minute
+	batchSize      = 500
 )
 
-// due is what this worker needs of the store.
-type due interface {
+// books is what this worker needs of the store.
+type books interface {
 	Queues() []string // those with operations
 	EnqueueDue(ctx context.Context, queue string, depth, limit int) (int, error)
+	ExpireRecharges(ctx context.Context, limit int) (int, error)
+	ForgetTokens(ctx context.Context, limit int) (int, error)
 }
 
 // depths is what it needs of the broker.
@@ -30,58 +33,74 @@ type depths interface {
 	Depth(ctx context.Context, queue string) (int, error)
 }
 
-// worker enqueues again what is due.
 type worker struct {
-	due     due
+	books   books
 	depths  depths
 	log     *slog.Logger
 	metrics *Metrics
 }
 
 // New returns the worker.
-func New(d due, q depths, log *slog.Logger, m *Metrics) workers.Worker {
-	w := &worker{due: d, depths: q, log: log.With("worker", "schedule"), metrics: m}
+func New(b books, q depths, log *slog.Logger, m *Metrics) workers.Worker {
+	w := &worker{books: b, depths: q, log: log.With("worker", "schedule"), metrics: m}
 	return workers.Worker{Name: "schedule", Run: w.run}
 }
 
 func (w *worker) run(ctx context.Context) error {
-	tick := time.NewTicker(interval)
+	tick, forget := time.NewTicker(interval), time.NewTicker(forgetInterval)
 	defer tick.Stop()
+	defer forget.Stop()
 	for {
-		for _, q := range w.due.Queues() {
-			w.runOnce(ctx, q)
-		}
+		w.look(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-forget.C:
+			w.inSteps(ctx, "forget tokens", w.books.ForgetTokens)
 		}
 	}
 }
 
-// runOnce looks after one queue. While the broker cannot say how much waits in it, nothing
-// is enqueued: the outbox would only grow.
-func (w *worker) runOnce(ctx context.Context, name string) {
-	for ctx.Err() == nil {
+// look sees to everything that is due by now.
+func (w *worker) look(ctx context.Context) {
+	w.inSteps(ctx, "expire recharges", w.books.ExpireRecharges)
+	for _, q := range w.books.Queues() {
+		w.enqueueDue(ctx, q)
+	}
+}
+
+// enqueueDue looks after one queue. While the broker cannot say how much waits in it,
+// nothing is enqueued: the outbox would only grow.
+func (w *worker) enqueueDue(ctx context.Context, name string) {
+	n := w.inSteps(ctx, "enqueue again: "+name, func(ctx context.Context, limit int) (int, error) {
 		depth, err := w.depths.Depth(ctx, name)
 		if err != nil {
 			w.log.Debug("schedule", "queue", name, "error", err)
-			return
+			return 0, nil
 		}
-		n, err := w.due.EnqueueDue(ctx, name, depth, batchSize)
-		if ctx.Err() != nil {
-			return // told to stop in the middle of it: that is no error
+		return w.books.EnqueueDue(ctx, name, depth, limit)
+	})
+	w.metrics.again.WithLabelValues(name).Add(float64(n))
+}
+
+// inSteps takes bounded steps until there is nothing left to do, and returns how much was
+// done.
+func (w *worker) inSteps(ctx context.Context, what string, step func(ctx context.Context, limit int) (int, error)) (done int) {
+	for ctx.Err() == nil {
+		n, err := step(ctx, batchSize)
+		if err != nil && ctx.Err() == nil { // told to stop in the middle of it: that is no error
+			w.log.Error("schedule", "step", what, "error", err)
 		}
 		if err != nil {
-			w.log.Error("schedule", "queue", name, "error", err)
-			return
+			break
 		}
-		if n > 0 {
-			w.log.Warn("enqueued again", "queue", name, "operations", n)
-			w.metrics.again.WithLabelValues(name).Add(float64(n))
-		}
-		if n < batchSize {
-			return
+		if done += n; n < batchSize {
+			break
 		}
 	}
+	if done > 0 {
+		w.log.Warn("schedule", "step", what, "rows", done)
+	}
+	return done
 }

@@ -30,6 +30,9 @@ func (l *late) EnqueueDue(_ context.Context, name string, depth, limit int) (int
 	return n, l.err
 }
 
+func (l *late) ExpireRecharges(context.Context, int) (int, error) { return 0, nil }
+func (l *late) ForgetTokens(context.Context, int) (int, error)    { return 0, nil }
+
 func (l *late) Queues() []string { return []string{queue.Payments} }
 
 func (l *late) Depth(_ context.Context, name string) (int, error) {
@@ -53,8 +56,8 @@ func TestOneRound(t *testing.T) {
 		{"the broker does not say what waits", late{left: map[string]int{queue.Payments: 5}}, 0, 5, 0},
 		{"the database is away", late{left: map[string]int{}, depth: map[string]int{queue.Payments: 0}, err: errors.New("down")}, 1, 0, 0},
 	} {
-		w := &worker{due: &story.late, depths: &story.late, log: slog.New(slog.NewTextHandler(io.Discard, nil)), metrics: NewMetrics()}
-		w.runOnce(t.Context(), queue.Payments)
+		w := &worker{books: &story.late, depths: &story.late, log: slog.New(slog.NewTextHandler(io.Discard, nil)), metrics: NewMetrics()}
+		w.look(t.Context())
 		if story.late.calls != story.calls || story.late.left[queue.Payments] != story.left {
 			t.Errorf("%s: %d calls, %d left; want %d and %d", story.name, story.late.calls, story.late.left[queue.Payments], story.calls, story.left)
 		}

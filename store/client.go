@@ -1,0 +1,193 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ScopeCredit is what a token must be good for to reach the recharge API, and
+// RightManagePayments what its user or client must have to do more there than look at the
+// providers.
+const (
+	ScopeCredit         = "credit"
+	RightManagePayments = "manage_payments"
+)
+
+// Client is a program that calls for a business.
+type Client struct {
+	ID        int64
+	ClientID  string // its name, as it sends it
+	Scopes    []string
+	Rights    []string
+	Disabled  bool
+	CreatedAt time.Time
+}
+
+// Credentials are what a client proves itself with.
+type Credentials struct {
+	ClientID string
+	Secret   string
+	Address  string // it calls from
+}
+
+var (
+	// ErrClientRefused says that no client has this id and secret, or that it is disabled.
+	ErrClientRefused = errors.New("no client has this id and secret, or it is disabled")
+	// ErrClientNotFound is for operators, who may know.
+	ErrClientNotFound = errors.New("no client has this id")
+	// ErrClientTaken says that the id belongs to another client. Nothing was done.
+	ErrClientTaken = errors.New("a client has this id")
+	// ErrRightUnknown says that there is no such right. Nothing was done.
+	ErrRightUnknown = errors.New("there is no such right: " + RightManagePayments + " is the only one")
+)
+
+var (
+	saneClientID = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
+	saneScope    = regexp.MustCompile(`^[\x21\x23-\x5b\x5d-\x7e]{1,255}$`) // RFC 6749, 3.3
+)
+
+// NewClient is a client to be. Without a Secret it is given one.
+type NewClient struct {
+	ClientID string
+	Secret   string
+	Scopes   []string
+	Rights   []string
+}
+
+func (n NewClient) check() error {
+	if !saneClientID.MatchString(n.ClientID) {
+		return errors.New("a client's id is 1 to 255 printable ASCII characters without spaces")
+	}
+	for _, scope := range n.Scopes {
+		if !saneScope.MatchString(scope) {
+			return fmt.Errorf("%q is no scope: it is 1 to 255 printable ASCII characters without spaces, quotes and backslashes", scope)
+		}
+	}
+	return nil
+}
+
+const addClientSQL = `
+INSERT INTO clients (client_id, secret_hash, scopes, rights)
+VALUES (@client, @hash, coalesce(@scopes::text[], '{}'), coalesce(@rights::text[], '{}'))`
+
+// AddClient makes a client and returns its secret, which nobody can read again. Its errors
+// are ErrClientTaken and ErrRightUnknown.
+func (s *Store) AddClient(ctx context.Context, n NewClient) (secret string, err error) {
+	if err := n.check(); err != nil {
+		return "", err
+	}
+	if n.Secret == "" {
+		n.Secret = NewSecret()
+	}
+	hash, err := s.hashSecret(ctx, clientSecret, n.Secret)
+	if err != nil {
+		return "", err
+	}
+	_, err = s.pool.Exec(ctx, addClientSQL, pgx.NamedArgs{"client": n.ClientID, "hash": hash, "scopes": n.Scopes, "rights": n.Rights})
+	switch {
+	case isViolation(err, "client_id_is_unique"):
+		return "", ErrClientTaken
+	case isViolation(err, "rights_are_known"):
+		return "", ErrRightUnknown
+	}
+	return n.Secret, unavailable(wrap("add client", err))
+}
+
+const listClientsSQL = `
+SELECT c.id, c.client_id, c.scopes, c.rights, c.disabled, c.created_at
+FROM clients c
+WHERE c.id < @before
+ORDER BY c.id DESC
+LIMIT @limit`
+
+// Clients lists the clients, disabled ones too, newest first.
+func (s *Store) Clients(ctx context.Context, page Page[int64]) ([]Client, error) {
+	rows, _ := s.pool.Query(ctx, listClientsSQL, pgx.NamedArgs{"before": beforeID(page), "limit": page.Limit})
+	clients, err := pgx.CollectRows(rows, pgx.RowToStructByName[Client])
+	return clients, unavailable(wrap("list clients", err))
+}
+
+const setClientDisabledSQL = `
+UPDATE clients
+SET disabled = @disabled
+WHERE client_id = @client
+RETURNING id`
+
+// SetClientDisabled disables a client and revokes all its tokens, or enables it again: the
+// tokens of before stay revoked. Its error is ErrClientNotFound.
+func (s *Store) SetClientDisabled(ctx context.Context, clientID string, disabled bool) error {
+	change := pgx.NamedArgs{"client": clientID, "disabled": disabled}
+	return s.changeClient(ctx, clientID, setClientDisabledSQL, change)
+}
+
+const setClientSecretSQL = `
+UPDATE clients
+SET secret_hash = @hash
+WHERE client_id = @client
+RETURNING id`
+
+// RenewClientSecret gives a client a new secret and revokes all its tokens. The old secret
+// is worth nothing from that commit on. Its error is ErrClientNotFound.
+func (s *Store) RenewClientSecret(ctx context.Context, clientID string) (secret string, err error) {
+	secret = NewSecret()
+	hash, err := s.hashSecret(ctx, clientSecret, secret)
+	if err != nil {
+		return "", err
+	}
+	return secret, s.changeClient(ctx, clientID, setClientSecretSQL, pgx.NamedArgs{"client": clientID, "hash": hash})
+}
+
+// changeClient changes a client's row and revokes its tokens, together. Whoever issues
+// tokens holds the row, shared, as it was when the client proved itself: so tokens are
+// either committed before the change and revoked here, or not issued.
+func (s *Store) changeClient(ctx context.Context, clientID, sql string, change pgx.NamedArgs) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		var id int64
+		if err := tx.QueryRow(ctx, sql, change).Scan(&id); err != nil {
+			return err
+		}
+		return revokeTokensOf(ctx, tx, id, 0)
+	})
+	s.callers.forget() // whatever became of the commit
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrClientNotFound
+	}
+	return unavailable(wrap("change client "+clientID, err))
+}
+
+const readClientSQL = `
+SELECT c.id, c.scopes, c.secret_hash
+FROM clients c
+WHERE c.client_id = @client AND NOT c.disabled`
+
+// provenClient is a client that has shown its secret; secretHash is what it was compared
+// with. The zero value is a client that nobody knows.
+type provenClient struct {
+	ID         int64
+	Scopes     []string
+	SecretHash string
+}
+
+// authenticate lets a client prove itself. Failures are counted by client and address, so
+// that nobody can lock a client out from elsewhere. Its errors are ErrClientRefused and
+// *Locked.
+func (s *Store) authenticate(ctx context.Context, by Credentials) (provenClient, error) {
+	rows, _ := s.pool.Query(ctx, readClientSQL, pgx.NamedArgs{"client": by.ClientID})
+	client, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[provenClient])
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return provenClient{}, unavailable(wrap("read client", err))
+	}
+	who := subject{name: s.subjectName("client", client.ID, by.ClientID) + " at " + by.Address}
+	right, err := s.attempt(ctx, who, func() (bool, error) {
+		return s.verifySecret(client.SecretHash, clientSecret, by.Secret)
+	})
+	if err == nil && !right {
+		err = ErrClientRefused
+	}
+	return client, err
+}

@@ -1,0 +1,320 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// SettleRecharges settles a batch of commits, rollbacks, expiries and late ones, as
+// PayInvoices does with payments: each gets an outcome; the transfers, the recharges' states
+// and the operations' ends are stored together or not at all, and what a held row is needed
+// for is left out. After a crash before the commit nothing was moved, and the messages are
+// delivered again; after it they are stale.
+func (s *Store) SettleRecharges(ctx context.Context, refs []Ref) ([]Outcome, error) {
+	outcomes, err := s.settleRecharges(ctx, refs, waitForRows)
+	if isLockTimeout(err) {
+		outcomes, err = s.settleRecharges(ctx, refs, passOverHeldRows)
+	}
+	return outcomes, unavailable(wrap("settle recharges", err))
+}
+
+func (s *Store) settleRecharges(ctx context.Context, refs []Ref, held locking) ([]Outcome, error) {
+	var outcomes []Outcome
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		batch, err := lockForRecharge(ctx, tx, refs, held)
+		if err != nil {
+			return err
+		}
+		decided := batch.decide(refs) // no SQL, no clock
+		outcomes = decided.outcomes
+		return decided.write(ctx, tx)
+	})
+	return outcomes, err
+}
+
+const lockRechargesSQL = `
+SELECT o.id, o.type, o.seq, o.status, o.created_at, r.id, r.state, r.provider_id, r.account_id, r.amount, r.currency,
+       r.limited_day, @voucher_param = ANY(p.params), a.deleted, now()
+FROM operations o
+JOIN recharges r ON r.id = o.resource
+JOIN providers p ON p.id = r.provider_id
+JOIN accounts a  ON a.id = r.account_id
+WHERE o.id = ANY(@ids) AND o.type IN ('recharge.commit', 'recharge.rollback', 'recharge.expire', 'recharge.late')
+ORDER BY o.id
+FOR NO KEY UPDATE OF o`
+
+const lockLedgerSQL = `
+SELECT l.id, l.kind, l.owner, l.currency, l.balance
+FROM ledger_accounts l
+WHERE l.id = ANY(ARRAY(
+	SELECT k.id
+	FROM unnest(@kinds::text[], @owners::bigint[]) AS n (kind, owner)
+	CROSS JOIN LATERAL (SELECT k.id FROM ledger_accounts k WHERE k.kind = n.kind AND k.owner = n.owner OFFSET 0) k))
+ORDER BY l.id
+FOR NO KEY UPDATE`
+
+const (
+	lockFreeRechargesSQL = lockRechargesSQL + " SKIP LOCKED"
+	lockFreeLedgerSQL    = lockLedgerSQL + " SKIP LOCKED"
+)
+
+// topUp is a recharge, and the operation on it that is to be settled.
+type topUp struct {
+	id       OperationID
+	kind     OperationType
+	seq      int64
+	status   Status
+	accepted time.Time
+
+	recharge rechargeRow
+	day      *time.Time // where the provider has a limit per day
+	voucher  bool       // a voucher is redeemed
+	closed   bool       // the account is
+}
+
+// rechargeBatch is what a batch of recharges is decided on.
+type rechargeBatch struct {
+	held   locking
+	now    time.Time
+	topUps map[OperationID]topUp
+	ledger map[ledgerKey]*wallet
+}
+
+func lockForRecharge(ctx context.Context, tx pgx.Tx, refs []Ref, held locking) (*rechargeBatch, error) {
+	ids := make([]OperationID, len(refs))
+	for i, ref := range refs {
+		ids[i] = ref.ID
+	}
+	lockRecharges, lockLedger := lockRechargesSQL, lockLedgerSQL
+	if held == passOverHeldRows {
+		lockRecharges, lockLedger = lockFreeRechargesSQL, lockFreeLedgerSQL
+	}
+	b := &rechargeBatch{held: held, topUps: make(map[OperationID]topUp), ledger: make(map[ledgerKey]*wallet)}
+	rows, _ := tx.Query(ctx, lockRecharges, pgx.NamedArgs{"ids": ids, "voucher_param": voucherParam})
+	var t topUp
+	r := &t.recharge
+	_, err := pgx.ForEachRow(rows, []any{
+		&t.id, &t.kind, &t.seq, &t.status, &t.accepted, &r.ID, &r.State, &r.provider, &r.Account, &r.Amount.Minor, &r.Amount.Currency,
+		&t.day, &t.voucher, &t.closed, &b.now,
+	}, func() error {
+		b.topUps[t.id] = t
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("lock recharges: %w", err)
+	}
+	return b, b.lockLedger(ctx, tx, lockLedger)
+}
+
+// lockLedger locks the ledger accounts that money will move between, in whatever currency.
+func (b *rechargeBatch) lockLedger(ctx context.Context, tx pgx.Tx, sql string) error {
+	needed := make(map[ledgerKey]bool)
+	for _, t := range b.topUps {
+		if from, to, moves := t.between(); moves {
+			from.currency, to.currency = 0, 0
+			needed[from], needed[to] = true, true
+		}
+	}
+	if len(needed) == 0 {
+		return nil
+	}
+	var kinds []string
+	var owners []int64
+	for k := range needed {
+		kinds, owners = append(kinds, k.kind), append(owners, k.owner)
+	}
+	rows, _ := tx.Query(ctx, sql, pgx.NamedArgs{"kinds": kinds, "owners": owners})
+	var w wallet
+	var key ledgerKey
+	_, err := pgx.ForEachRow(rows, []any{&w.id, &key.kind, &key.owner, &key.currency, &w.balance}, func() error {
+		b.ledger[key] = &wallet{id: w.id, balance: w.balance}
+		return nil
+	})
+	return wrap("lock ledger accounts", err)
+}
+
+// between says where the operation moves its money from and to, if it moves any.
+func (t topUp) between() (from, to ledgerKey, moves bool) {
+	if t.kind != RechargeCommit && t.kind != RechargeLate {
+		return from, to, false
+	}
+	r := t.recharge
+	from = ledgerKey{clearingKind, r.provider, r.Amount.Currency}
+	to = ledgerKey{walletKind, r.Account, r.Amount.Currency}
+	if t.kind == RechargeLate || t.closed {
+		to = ledgerKey{suspenseKind, 0, r.Amount.Currency} // the money is here, and nobody can have it
+	}
+	return from, to, true
+}
+
+var (
+	rechargeDone      = refusal{}
+	rechargeMovedOn   = refusal{code: "invalid_state", message: "The operation cannot be performed in the current state."}
+	accountCannotHold = refusal{code: "account_cannot_receive", message: "The account's balance cannot hold the amount."}
+)
+
+// rechargeDecisions is what a batch came to, ready to be written.
+type rechargeDecisions struct {
+	outcomes  []Outcome // one a message
+	transfers []transfer
+	ends      []topUpEnd
+}
+
+// topUpEnd ends an operation and leaves its recharge in a state.
+type topUpEnd struct {
+	topUp
+	refusal refusal
+	state   RechargeState
+}
+
+// decide settles the operations in the order in which they arrived. It reads and uses up
+// nothing but the batch.
+func (b *rechargeBatch) decide(refs []Ref) rechargeDecisions {
+	d := rechargeDecisions{outcomes: make([]Outcome, len(refs))}
+	for i, ref := range refs {
+		t, known := b.topUps[ref.ID]
+		if !known || t.seq != ref.Seq || !t.status.Open() {
+			continue // stale
+		}
+		delete(b.topUps, ref.ID) // the same message again, in the same batch, is stale
+		from, to, moves := t.between()
+		if moves && b.held == passOverHeldRows && (b.ledger[from] == nil || b.ledger[to] == nil) {
+			continue // held, as far as anybody can tell here
+		}
+		end := topUpEnd{topUp: t, state: t.recharge.State}
+		if state := t.leadsTo(); state == "" {
+			end.refusal = rechargeMovedOn
+		} else if moves && !b.move(from, to, t.recharge.Amount.Minor) {
+			end.refusal = accountCannotHold
+		} else {
+			end.state = state
+			if moves {
+				d.transfers = append(d.transfers, b.transferFor(t, from, to))
+			}
+		}
+		d.ends = append(d.ends, end)
+		d.outcomes[i] = end.outcome(b.now)
+	}
+	return d
+}
+
+// leadsTo is the state in which the operation leaves its recharge, or "" where the present
+// one does not allow it.
+func (t topUp) leadsTo() RechargeState {
+	ended := t.recharge.State == RechargeRolledBack || t.recharge.State == RechargeExpired
+	created := t.recharge.State == RechargeCreated
+	switch {
+	case t.kind == RechargeLate && ended:
+		return t.recharge.State
+	case t.kind == RechargeCommit && created:
+		return RechargeCommitted
+	case t.kind == RechargeRollback && created:
+		return RechargeRolledBack
+	case t.kind == RechargeExpire && created:
+		return RechargeExpired
+	}
+	return ""
+}
+
+// move moves the amount between the balances of the batch, if the other side can hold it.
+func (b *rechargeBatch) move(from, to ledgerKey, minor int64) bool {
+	debit, credit := b.ledger[from], b.ledger[to]
+	if debit == nil || credit == nil || credit.balance > math.MaxInt64-minor || debit.balance < math.MinInt64+minor {
+		return false
+	}
+	debit.balance -= minor
+	credit.balance += minor
+	return true
+}
+
+func (b *rechargeBatch) transferFor(t topUp, from, to ledgerKey) transfer {
+	kind := RechargeTransfer
+	if t.kind == RechargeLate {
+		kind = LateRechargeTransfer
+	}
+	return transfer{
+		kind: kind, reference: t.recharge.ID, operation: t.id,
+		debit: b.ledger[from].id, credit: b.ledger[to].id, amount: t.recharge.Amount, at: b.now,
+	}
+}
+
+func (e topUpEnd) outcome(now time.Time) Outcome {
+	o := Outcome{Type: e.kind, Status: Succeeded, Code: e.refusal.code, Waited: now.Sub(e.accepted)}
+	if e.refusal != rechargeDone {
+		o.Status = Failed
+	}
+	return o
+}
+
+const endRechargesSQL = `
+UPDATE recharges r
+SET state = d.state, updated_at = (SELECT deciding_time())
+FROM unnest(@recharges::uuid[], @states::text[]) AS d (recharge, state)
+WHERE r.id = d.recharge AND r.state = 'created'`
+
+const redeemVouchersSQL = `
+UPDATE vouchers
+SET redeemed_at = now()
+WHERE recharge_id = ANY(@recharges)`
+
+const releaseVouchersSQL = `
+UPDATE vouchers
+SET recharge_id = NULL
+WHERE recharge_id = ANY(@recharges) AND redeemed_at IS NULL`
+
+const noteClosedSQL = `
+INSERT INTO suspense_notes (operation_id, note, author)
+SELECT c.id, 'The account was closed before the recharge was committed.', 'quittance'
+FROM unnest(@operations::uuid[]) AS c (id)`
+
+// write stores the decisions with a handful of statements, whatever their number.
+func (d rechargeDecisions) write(ctx context.Context, tx pgx.Tx) error {
+	if len(d.ends) == 0 {
+		return nil
+	}
+	var ended, redeemed, released []RechargeID
+	var states []RechargeState
+	var closed []OperationID
+	days := make(map[providerDay]int64)
+	var ends operationEnds
+	for _, e := range d.ends {
+		ends.add(e.id, e.seq, e.refusal)
+		if e.state == e.recharge.State {
+			continue // refused, or late
+		}
+		ended, states = append(ended, e.recharge.ID), append(states, e.state)
+		switch {
+		case e.state == RechargeCommitted && e.voucher:
+			redeemed = append(redeemed, e.recharge.ID)
+		case e.state != RechargeCommitted && e.voucher:
+			released = append(released, e.recharge.ID)
+		}
+		if e.state == RechargeCommitted && e.closed {
+			closed = append(closed, e.id)
+		}
+		if e.state != RechargeCommitted && e.day != nil {
+			days[providerDay{e.recharge.provider, *e.day}] -= e.recharge.Amount.Minor
+		}
+	}
+	batch := &pgx.Batch{}
+	ends.write(batch)
+	if len(ended) > 0 {
+		batch.Queue(endRechargesSQL, pgx.NamedArgs{"recharges": ended, "states": states}).Exec(affects(len(ended)))
+	}
+	post(batch, d.transfers)
+	if len(redeemed) > 0 {
+		batch.Queue(redeemVouchersSQL, pgx.NamedArgs{"recharges": redeemed}).Exec(affects(len(redeemed)))
+	}
+	if len(released) > 0 {
+		batch.Queue(releaseVouchersSQL, pgx.NamedArgs{"recharges": released}).Exec(affects(len(released)))
+	}
+	if len(closed) > 0 {
+		batch.Queue(noteClosedSQL, pgx.NamedArgs{"operations": closed})
+	}
+	moveDays(batch, days)
+	return tx.SendBatch(ctx, batch).Close()
+}

@@ -1,0 +1,446 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// How long tokens live.
+const (
+	accessFor  = 30 * time.Minute
+	refreshFor = 30 * 24 * time.Hour
+)
+
+// Tokens are the credentials that follow from one login. Nobody can read them again.
+type Tokens struct {
+	Access    string
+	ExpiresIn time.Duration // of Access
+	Refresh   string        // good once, for 30 days
+	Scopes    []string      // of Access
+}
+
+// Caller is whom an access token stands for. Its lists are shared: they are only read.
+type Caller struct {
+	Client int64
+	User   int64 // 0: none is logged in
+	Scopes []string
+	Rights []string // of the user where one is logged in, else of the client
+}
+
+var (
+	// ErrTokenInvalid says that an access token is unknown, expired or revoked, or that
+	// its client or user is disabled.
+	ErrTokenInvalid = errors.New("the access token is invalid")
+	// ErrRefreshRefused says that a refresh token is unknown, another client's, expired,
+	// revoked or used up.
+	ErrRefreshRefused = errors.New("the refresh token is invalid")
+)
+
+// grantID names all tokens that follow from one login.
+type grantID = ID[struct{ grant struct{} }]
+
+// grant is what a login led to.
+type grant struct {
+	ID     grantID
+	Client provenClient
+	User   int64
+	Scopes []string
+}
+
+// granted are the scopes that were asked for, as far as they may be had; all, where none
+// was asked for.
+func granted(asked, may []string) []string {
+	if len(asked) == 0 {
+		return may
+	}
+	scopes := []string{}
+	for _, scope := range asked {
+		if slices.Contains(may, scope) && !slices.Contains(scopes, scope) {
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes
+}
+
+// ClientTokens issues tokens to a client for itself. Its errors are ErrClientRefused and
+// *Locked.
+func (s *Store) ClientTokens(ctx context.Context, by Credentials, scopes []string) (Tokens, error) {
+	client, err := s.authenticate(ctx, by)
+	if err != nil {
+		return Tokens{}, err
+	}
+	return s.issue(ctx, grant{Client: client, Scopes: granted(scopes, client.Scopes)})
+}
+
+// LoginTokens issues tokens to a client for the user who logs in. Its errors are those of
+// ClientTokens and ErrLoginRefused.
+func (s *Store) LoginTokens(ctx context.Context, by Credentials, l Login, scopes []string) (Tokens, error) {
+	client, err := s.authenticate(ctx, by)
+	if err != nil {
+		return Tokens{}, err
+	}
+	user, err := s.logIn(ctx, client.ID, l)
+	if err != nil {
+		return Tokens{}, err
+	}
+	return s.issue(ctx, grant{Client: client, User: user, Scopes: granted(scopes, client.Scopes)})
+}
+
+// issue begins a grant. Where the commit's end is unknown there may be tokens that nobody
+// has: they are worth nothing, and expire.
+func (s *Store) issue(ctx context.Context, g grant) (Tokens, error) {
+	g.ID = grantID(uuid.New())
+	t := newTokens(g.Scopes)
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := holdParties(ctx, tx, g); err != nil {
+			return err
+		}
+		return insertTokens(ctx, tx, g, t)
+	})
+	if err != nil {
+		return Tokens{}, unavailable(wrap("issue tokens", err))
+	}
+	return t, nil
+}
+
+func newTokens(scopes []string) Tokens {
+	return Tokens{Access: NewSecret(), Refresh: NewSecret(), ExpiresIn: accessFor, Scopes: scopes}
+}
+
+const holdClientSQL = `
+SELECT
+FROM clients c
+WHERE c.id = @client AND c.secret_hash = @proven AND NOT c.disabled
+FOR SHARE`
+
+const holdUserSQL = `
+SELECT
+FROM users u
+WHERE u.id = @user AND NOT u.disabled
+FOR SHARE`
+
+// holdParties keeps the client and the user, until the commit, as they were when they
+// proved themselves: who changes them revokes their tokens, and must find these.
+func holdParties(ctx context.Context, tx pgx.Tx, g grant) error {
+	client, err := tx.Exec(ctx, holdClientSQL, pgx.NamedArgs{"client": g.Client.ID, "proven": g.Client.SecretHash})
+	switch {
+	case err != nil:
+		return err
+	case client.RowsAffected() == 0:
+		return ErrClientRefused
+	case g.User == 0:
+		return nil
+	}
+	user, err := tx.Exec(ctx, holdUserSQL, pgx.NamedArgs{"user": g.User})
+	if err == nil && user.RowsAffected() == 0 {
+		return ErrLoginRefused
+	}
+	return err
+}
+
+// A refresh token is good for all that the grant is (RFC 6749, 6), an access token for
+// what was asked for this time.
+const insertTokensSQL = `
+INSERT INTO tokens (hash, grant_id, kind, client_id, user_id, scopes, expires_at)
+VALUES (@access, @grant, 'access', @client, nullif(@user::bigint, 0), @scopes, now() + @access_for::interval),
+       (@refresh, @grant, 'refresh', @client, nullif(@user::bigint, 0), @grant_scopes, now() + @refresh_for::interval)`
+
+func insertTokens(ctx context.Context, tx pgx.Tx, g grant, t Tokens) error {
+	_, err := tx.Exec(ctx, insertTokensSQL, pgx.NamedArgs{
+		"grant": g.ID, "client": g.Client.ID, "user": g.User,
+		"access": hashOf(t.Access), "scopes": t.Scopes, "access_for": accessFor,
+		"refresh": hashOf(t.Refresh), "grant_scopes": g.Scopes, "refresh_for": refreshFor,
+	})
+	return err
+}
+
+const readTokenSQL = `
+SELECT t.grant_id AS grant, t.kind, t.client_id AS client, coalesce(t.user_id, 0) AS user, t.scopes
+FROM tokens t
+WHERE t.hash = @hash`
+
+// token is what never changes of a token's row.
+type token struct {
+	Grant  grantID
+	Kind   string
+	Client int64
+	User   int64
+	Scopes []string
+}
+
+// readToken returns a token of a client, whatever has become of it; false where the client
+// has none like this.
+func readToken(ctx context.Context, tx pgx.Tx, text string, client int64) (t token, found bool, err error) {
+	rows, _ := tx.Query(ctx, readTokenSQL, pgx.NamedArgs{"hash": hashOf(text)})
+	t, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[token])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return t, false, nil
+	}
+	return t, t.Client == client, err
+}
+
+const useUpSQL = `
+UPDATE tokens
+SET used_at = now()
+WHERE hash = @hash AND used_at IS NULL AND revoked_at IS NULL AND expires_at > now()`
+
+// RefreshTokens exchanges a refresh token for new tokens of its grant, once. Scopes can
+// only become fewer. Its errors are ErrClientRefused, *Locked and ErrRefreshRefused.
+//
+// A refresh token that comes a second time was stolen, from the client or by it: nobody
+// can tell, so the whole grant is revoked, and whoever is honest logs in again (RFC 9700,
+// 4.14.2). This also meets a client that never got the answer to the first time: if the
+// commit below was lost before it was done, the token is as good as before; if only its
+// answer was lost, the second try ends the grant.
+func (s *Store) RefreshTokens(ctx context.Context, by Credentials, refresh string, scopes []string) (Tokens, error) {
+	client, err := s.authenticate(ctx, by)
+	if err != nil {
+		return Tokens{}, err
+	}
+	var t Tokens
+	stolen := false
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		old, found, err := readToken(ctx, tx, refresh, client.ID)
+		if err != nil {
+			return err
+		}
+		if !found || old.Kind != "refresh" {
+			return ErrRefreshRefused
+		}
+		t = newTokens(granted(scopes, old.Scopes))
+		stolen, err = rotate(ctx, tx, grant{ID: old.Grant, Client: client, User: old.User, Scopes: old.Scopes}, hashOf(refresh), t)
+		return err
+	})
+	// The commit point: the old token is used up and the new ones are there, or neither;
+	// or the grant is revoked.
+	if stolen {
+		s.callers.forget() // whatever became of the commit
+	}
+	switch {
+	case errors.Is(err, ErrLoginRefused): // the user was disabled
+		return Tokens{}, ErrRefreshRefused
+	case err != nil:
+		return Tokens{}, unavailable(wrap("refresh tokens", err))
+	case stolen:
+		return Tokens{}, ErrRefreshRefused
+	}
+	return t, nil
+}
+
+// rotate uses a refresh token up and stores what follows it; or revokes the grant, where
+// the token was used up before. One that is expired or revoked ends there too: its grant
+// has nothing left to lose.
+func rotate(ctx context.Context, tx pgx.Tx, g grant, old []byte, t Tokens) (stolen bool, err error) {
+	if err := lockGrant(ctx, tx, g.ID); err != nil {
+		return false, err
+	}
+	if err := holdParties(ctx, tx, g); err != nil {
+		return false, err
+	}
+	used, err := tx.Exec(ctx, useUpSQL, pgx.NamedArgs{"hash": old})
+	if err != nil {
+		return false, err
+	}
+	if used.RowsAffected() == 0 {
+		return true, revokeGrant(ctx, tx, g.ID)
+	}
+	return false, insertTokens(ctx, tx, g, t)
+}
+
+const lockGrantSQL = `
+SELECT pg_advisory_xact_lock(hashtext('grant'), hashtext(@grant::uuid::text))`
+
+// lockGrant lets one transaction at a time change the tokens of a grant. Without it a
+// grant could be revoked while its newest tokens are still uncommitted, and they would
+// live. The lock goes before those on clients, users and tokens.
+func lockGrant(ctx context.Context, tx pgx.Tx, id grantID) error {
+	_, err := tx.Exec(ctx, lockGrantSQL, pgx.NamedArgs{"grant": id})
+	return err
+}
+
+// Tokens are locked in the order of their hashes, so that two who revoke never wait for
+// each other.
+const revokeGrantSQL = `
+WITH held AS (
+	SELECT t.hash
+	FROM tokens t
+	WHERE t.grant_id = @grant AND t.revoked_at IS NULL
+	ORDER BY t.hash
+	FOR NO KEY UPDATE
+)
+UPDATE tokens t
+SET revoked_at = now()
+FROM held
+WHERE t.hash = held.hash`
+
+// An operator's rare command: it looks at all tokens that are not expired.
+const revokeTokensOfSQL = `
+WITH held AS (
+	SELECT t.hash
+	FROM tokens t
+	WHERE t.expires_at > now() AND (t.client_id = @client OR t.user_id = @user) AND t.revoked_at IS NULL
+	ORDER BY t.hash
+	FOR NO KEY UPDATE
+)
+UPDATE tokens t
+SET revoked_at = now()
+FROM held
+WHERE t.hash = held.hash`
+
+// revokeTokensOf revokes all tokens of a client or of a user; 0 is neither.
+func revokeTokensOf(ctx context.Context, tx pgx.Tx, client, user int64) error {
+	_, err := tx.Exec(ctx, revokeTokensOfSQL, pgx.NamedArgs{"client": client, "user": user})
+	return err
+}
+
+func revokeGrant(ctx context.Context, tx pgx.Tx, id grantID) error {
+	_, err := tx.Exec(ctx, revokeGrantSQL, pgx.NamedArgs{"grant": id})
+	return err
+}
+
+// RevokeToken revokes the whole grant of an access or refresh token. One that is unknown,
+// or another client's, is nothing to revoke. Its errors are ErrClientRefused and *Locked.
+func (s *Store) RevokeToken(ctx context.Context, by Credentials, text string) error {
+	client, err := s.authenticate(ctx, by)
+	if err != nil {
+		return err
+	}
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		t, found, err := readToken(ctx, tx, text, client.ID)
+		if err != nil || !found {
+			return err
+		}
+		if err := lockGrant(ctx, tx, t.Grant); err != nil {
+			return err
+		}
+		return revokeGrant(ctx, tx, t.Grant)
+	})
+	s.callers.forget() // whatever became of the commit
+	return unavailable(wrap("revoke token", err))
+}
+
+const authorizeSQL = `
+SELECT t.client_id, coalesce(t.user_id, 0), t.scopes, coalesce(u.rights, c.rights), t.expires_at - now()
+FROM tokens t
+JOIN clients c ON c.id = t.client_id
+LEFT JOIN users u ON u.id = t.user_id
+WHERE t.hash = @hash AND t.kind = 'access' AND t.revoked_at IS NULL AND t.expires_at > now()
+  AND NOT c.disabled AND u.disabled IS NOT TRUE`
+
+// Authorize returns whom an access token stands for, or ErrTokenInvalid.
+//
+// A good answer is remembered for two seconds: that long a token, a client or a user may
+// live on that was revoked or disabled by another process. What this process revokes it
+// forgets at once.
+func (s *Store) Authorize(ctx context.Context, token string) (Caller, error) {
+	hash := sha256.Sum256([]byte(token))
+	caller, known, epoch := s.callers.get(hash)
+	if known {
+		return caller, nil
+	}
+	asked := time.Now()
+	ctx, cancel := reading(ctx)
+	defer cancel()
+	var left time.Duration
+	err := s.pool.QueryRow(ctx, authorizeSQL, pgx.NamedArgs{"hash": hash[:]}).
+		Scan(&caller.Client, &caller.User, &caller.Scopes, &caller.Rights, &left)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Caller{}, ErrTokenInvalid
+	}
+	if err != nil {
+		return Caller{}, unavailable(wrap("authorize", err))
+	}
+	s.callers.put(hash, caller, asked.Add(min(left, rememberedFor)), epoch)
+	return caller, nil
+}
+
+const (
+	rememberedFor = 2 * time.Second
+	remembered    = 10_000 // callers, at most: a few megabytes
+)
+
+// callerCache remembers whom tokens stand for. The zero value is ready.
+type callerCache struct {
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]rememberedCaller
+	epoch int // how often all were forgotten
+}
+
+type rememberedCaller struct {
+	Caller
+	until time.Time
+}
+
+// get returns a caller that is remembered, or the epoch in which the database is asked.
+func (c *callerCache) get(hash [sha256.Size]byte) (caller Caller, known bool, epoch int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, known := c.known[hash]
+	return r.Caller, known && time.Now().Before(r.until), c.epoch
+}
+
+// put remembers an answer, unless all were forgotten since the database was asked: it may
+// be older than the revocation.
+func (c *callerCache) put(hash [sha256.Size]byte, caller Caller, until time.Time, epoch int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if epoch != c.epoch {
+		return
+	}
+	if c.known == nil || len(c.known) >= remembered { // all of them are soon forgotten anyway
+		c.known = make(map[[sha256.Size]byte]rememberedCaller)
+	}
+	c.known[hash] = rememberedCaller{Caller: caller, until: until}
+}
+
+// forget is called after a commit that revoked something, or may have.
+func (c *callerCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known = nil
+	c.epoch++
+}
+
+const forgetTokensSQL = `
+DELETE FROM tokens t
+USING (
+	SELECT o.hash
+	FROM tokens o
+	WHERE o.expires_at < now() - interval '1 day'
+	ORDER BY o.expires_at
+	LIMIT @limit
+	FOR UPDATE SKIP LOCKED
+) old
+WHERE t.hash = old.hash`
+
+const forgetAttemptsSQL = `
+DELETE FROM login_attempts a
+USING (
+	SELECT o.subject
+	FROM login_attempts o
+	WHERE o.last_failed_at < now() - interval '1 day'
+	LIMIT @limit
+	FOR UPDATE SKIP LOCKED
+) old
+WHERE a.subject = old.subject`
+
+// ForgetTokens deletes at most limit tokens that expired more than a day ago, and as many
+// login attempts that failed as long ago. It returns how many it deleted, 0 once nothing is
+// left, and may be called by any number of processes at once.
+func (s *Store) ForgetTokens(ctx context.Context, limit int) (forgotten int, err error) {
+	for _, sql := range []string{forgetTokensSQL, forgetAttemptsSQL} {
+		tag, err := s.pool.Exec(ctx, sql, pgx.NamedArgs{"limit": limit})
+		if err != nil {
+			return forgotten, unavailable(wrap("forget tokens", err))
+		}
+		forgotten += int(tag.RowsAffected())
+	}
+	return forgotten, nil
+}

@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"encoding/base32"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/quittance/quittance/store/money"
+)
+
+// A voucher's code is 80 random bits in Crockford's base 32, which has no letters that are
+// taken for digits: sixteen characters in groups of four.
+var voucherAlphabet = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
+
+func newVoucherCode() string {
+	c := voucherAlphabet.EncodeToString(randomBytes(10))
+	return c[:4] + "-" + c[4:8] + "-" + c[8:12] + "-" + c[12:]
+}
+
+// canonicalVoucher reads a code as people type it: in either case, with or without hyphens
+// and blanks, with O for 0 and I or L for 1.
+var canonicalVoucher = strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1")
+
+func (s *Store) voucherFingerprint(code string) []byte {
+	return s.seal.fingerprint([]byte("voucher"), []byte(canonicalVoucher.Replace(strings.ToUpper(code))))
+}
+
+// maskVoucher is what is stored and shown of a code: it is money until it is redeemed.
+func maskVoucher(code string) string {
+	c := canonicalVoucher.Replace(strings.ToUpper(code))
+	return "****-" + c[max(0, len(c)-4):]
+}
+
+const insertVouchersSQL = `
+INSERT INTO vouchers (fingerprint, amount, currency)
+SELECT v.fingerprint, @amount, @currency
+FROM unnest(@fingerprints::bytea[]) AS v (fingerprint)`
+
+// MakeVouchers makes n vouchers of an amount and returns their codes. They are not stored:
+// this is the only time that they can be read.
+func (s *Store) MakeVouchers(ctx context.Context, amount money.Amount, n int) ([]string, error) {
+	codes := make([]string, n)
+	fingerprints := make([][]byte, n)
+	for i := range codes {
+		codes[i] = newVoucherCode()
+		fingerprints[i] = s.voucherFingerprint(codes[i])
+	}
+	_, err := s.pool.Exec(ctx, insertVouchersSQL, pgx.NamedArgs{
+		"fingerprints": fingerprints, "amount": amount.Minor, "currency": amount.Currency,
+	})
+	if err != nil {
+		return nil, unavailable(wrap("make vouchers", err))
+	}
+	return codes, nil
+}
