@@ -314,3 +314,42 @@ func TestAllWhoWaitAreToldByOneQuery(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+func TestWhoWaitedIsAnsweredByTheEnd(t *testing.T) {
+	t.Parallel()
+	refused := func(o store.Operation) *api.Refusal {
+		if o.Status == store.Dead {
+			return nil
+		}
+		return &api.Refusal{Status: http.StatusConflict, Code: "refused"}
+	}
+	for _, story := range []struct {
+		name, prefer string
+		ended        store.Status
+		status       int
+		header       string
+	}{
+		{"who does not wait", "", store.Succeeded, 202, ""},
+		{"it succeeded", "wait=1", store.Succeeded, 200, "succeeded"},
+		{"it failed", "wait=1", store.Failed, 409, "failed"},
+		{"it died, and is still accepted", "wait=1", store.Dead, 202, "dead"},
+		{"it did not end", "wait=1", store.Running, 202, "accepted"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			id := store.NewOperationID()
+			w := api.NewWaiter(&finished{final: map[store.OperationID]store.Operation{id: {ID: id, Status: story.ended}}}, quiet, nil)
+			go func() { _ = w.Run(ctx) }()
+			r := post("")
+			r.Header.Set("Prefer", story.prefer)
+			answer := serve(t, func(c *gin.Context) error {
+				return w.Accepted(c, store.Answer{Status: 202, Body: []byte("{}"), Operation: id}, 200, refused)
+			}, r)
+			if got := answer.Header().Get("Operation-Status"); answer.Code != story.status || got != story.header {
+				t.Errorf("%s: %d %s, want %d %s", story.name, answer.Code, got, story.status, story.header)
+			}
+			cancel()
+			synctest.Wait()
+		})
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/quittance/quittance/store/money"
 )
 
 // maxText is how many characters a text may have.
@@ -25,6 +27,19 @@ type Text struct {
 // Integer is a JSON number without fraction or exponent that fits in 64 bits: strict,
 // because it is money. A string of digits is not one.
 type Integer struct {
+	Value int64
+	field
+}
+
+// Decimal is a JSON number of any size and scale, read exactly. A string of digits is not
+// one: it is money, too.
+type Decimal struct {
+	Value money.Decimal
+	field
+}
+
+// ID is a positive integer that names a row. Clients whose ids are texts may send it as one.
+type ID struct {
 	Value int64
 	field
 }
@@ -51,6 +66,9 @@ func (f *field) note(b []byte) {
 
 // Null says that the field was sent as null.
 func (f field) Null() bool { return f.null }
+
+// Sent says that the field was sent, and not as null.
+func (f field) Sent() bool { return f.sent }
 
 // field is what all of them remember; the zero value is a field that was not sent.
 type field struct {
@@ -100,9 +118,35 @@ func (i *Integer) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// UnmarshalJSON never fails: what is wrong is reported with the field's name by Problems.
+func (d *Decimal) UnmarshalJSON(b []byte) error {
+	d.note(b)
+	v, err := money.ParseDecimal(string(b))
+	if d.sent && err != nil {
+		d.wrong = "must be a number"
+	}
+	d.Value = v
+	return nil
+}
+
+// UnmarshalJSON never fails: what is wrong is reported with the field's name by Problems.
+func (i *ID) UnmarshalJSON(b []byte) error {
+	i.note(b)
+	text := string(b)
+	if b[0] == '"' {
+		_ = json.Unmarshal(b, &text) // what is no text is no id either
+	}
+	v, err := strconv.ParseInt(text, 10, 64)
+	if i.sent && (err != nil || v <= 0 || strconv.FormatInt(v, 10) != text) {
+		i.wrong = "must be a positive integer"
+	}
+	i.Value = v
+	return nil
+}
+
 func (f field) problem() (sent bool, wrong string) { return f.sent, f.wrong }
 
-// Field is a Text, an Integer or a List.
+// Field is a Text, an Integer, a Decimal, an ID or a List.
 type Field interface {
 	problem() (sent bool, wrong string)
 }
@@ -132,7 +176,8 @@ func (p Problems) Check(name string, ok bool, wrong string) {
 
 // Why a body is not read at all.
 var (
-	errTooLarge = &Refusal{Code: "too_large", Message: "The request body is larger than 1 MiB!"}
+	// ErrTooLarge has the status of the API's mistakes, unless the API says otherwise.
+	ErrTooLarge = &Refusal{Code: "too_large", Message: "The request body is larger than 1 MiB!"}
 	errNotJSON  = &Refusal{Code: "not_json", Message: "The request body is not a JSON object!"}
 )
 
@@ -140,7 +185,7 @@ var (
 func Body(c *gin.Context) ([]byte, error) {
 	body, err := io.ReadAll(c.Request.Body)
 	if errors.As(err, new(*http.MaxBytesError)) {
-		return nil, errTooLarge
+		return nil, ErrTooLarge
 	}
 	if err != nil || !utf8.Valid(body) {
 		return nil, errNotJSON

@@ -136,9 +136,10 @@ func (w *Waiter) forget(id store.OperationID, told chan store.Operation) {
 }
 
 // Accepted answers a command that was accepted: at once, or once its operation is final
-// where the client prefers to wait. refused words an operation that failed meanwhile, or
-// died and waits for an operator. A header tells an end from a wait that ran out.
-func (w *Waiter) Accepted(c *gin.Context, a store.Answer, refused func(store.Operation) *Refusal) error {
+// where the client prefers to wait. settled is the status of the answer if it has succeeded
+// meanwhile. refused words an operation that failed, or died and waits for an operator; nil
+// answers as accepted. A header tells an end from a wait that ran out.
+func (w *Waiter) Accepted(c *gin.Context, a store.Answer, settled int, refused func(store.Operation) *Refusal) error {
 	nameOperation(c, a.Operation)
 	if d := PreferredWait(c); d > 0 {
 		o, ended := w.Wait(c.Request.Context(), a.Operation, d)
@@ -146,8 +147,13 @@ func (w *Waiter) Accepted(c *gin.Context, a store.Answer, refused func(store.Ope
 			o.Status = store.Accepted
 		}
 		c.Header(statusHeader, string(o.Status))
-		if ended && o.Status != store.Succeeded {
-			return refused(o)
+		switch o.Status {
+		case store.Succeeded:
+			a.Status = settled
+		case store.Failed, store.Dead:
+			if r := refused(o); r != nil {
+				return r
+			}
 		}
 	}
 	Answer(c, a.Status, a.Body)

@@ -3,7 +3,6 @@ package mobile
 import (
 	"encoding/hex"
 	"net/http"
-	"strconv"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
@@ -118,7 +117,7 @@ func (h *handlers) listAccounts(c *gin.Context) error {
 	if !h.OpenList {
 		return errListClosed
 	}
-	page, err := page(c, parseID)
+	page, err := page(c, api.ParseID)
 	if err != nil {
 		return err
 	}
@@ -135,12 +134,6 @@ func (h *handlers) listAccounts(c *gin.Context) error {
 	}
 	success(c, succeeded{Data: list})
 	return nil
-}
-
-// parseID reads an id, or a count, of a list.
-func parseID(text string) (int64, bool) {
-	n, err := strconv.ParseInt(text, 10, 64)
-	return n, err == nil && n > 0
 }
 
 type pushTokenRequest struct {
@@ -198,7 +191,7 @@ func (h *handlers) listTransfers(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	page, err := page(c, parseID)
+	page, err := page(c, api.ParseID)
 	if err != nil {
 		return err
 	}

@@ -274,7 +274,7 @@ func (h *handlers) payInvoice(c *gin.Context) error {
 	if err != nil {
 		return mismatch(err)
 	}
-	return h.Waiter.Accepted(c, answer, notPaid)
+	return h.Waiter.Accepted(c, answer, answer.Status, notPaid)
 }
 
 // mismatch says which field is not the invoice's.

@@ -127,18 +127,8 @@ func success(c *gin.Context, s succeeded) {
 
 // page reads limit and before of a list. before is in the cursor's own form.
 func page[Cursor any](c *gin.Context, parse func(string) (Cursor, bool)) (store.Page[Cursor], error) {
-	p := store.Page[Cursor]{Limit: 100}
 	problems := api.Problems{}
-	if text, ok := c.GetQuery("limit"); ok {
-		n, valid := parseID(text)
-		problems.Check("limit", valid && n <= 1000, "must be an integer from 1 to 1000")
-		p.Limit = int(n)
-	}
-	if text, ok := c.GetQuery("before"); ok {
-		before, valid := parse(text)
-		problems.Check("before", valid, "must be what the list showed")
-		p.Before = before
-	}
+	p := api.Page(c, problems, parse)
 	if len(problems) > 0 {
 		return p, &api.Refusal{Code: "invalid", Message: "Invalid query parameters!", Fields: problems}
 	}

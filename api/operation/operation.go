@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
 
 	"github.com/quittance/quittance/api"
 	"github.com/quittance/quittance/store"
@@ -65,9 +66,8 @@ func (h *handlers) show(c *gin.Context) error {
 		return err
 	}
 	if d := api.PreferredWait(c); d > 0 && o.Status.Open() {
-		if ended, ok := h.waiter.Wait(c.Request.Context(), id, d); ok {
-			o = ended
-		} else if o, err = h.operations.Operation(c.Request.Context(), id); err != nil {
+		h.waiter.Wait(c.Request.Context(), id, d)
+		if o, err = h.operations.Operation(c.Request.Context(), id); err != nil {
 			return err
 		}
 	}
@@ -75,11 +75,16 @@ func (h *handlers) show(c *gin.Context) error {
 	return nil
 }
 
-const isoMillis = "2006-01-02T15:04:05.000Z"
-
-// resources says where the resource of each type is found.
-var resources = map[store.OperationType]string{
-	store.InvoicePay: "/mobile-api/invoice/info/",
+// resource says where the resource of an operation is found.
+func resource(o store.Operation) string {
+	switch o.Type {
+	case store.InvoicePay:
+		return "/mobile-api/invoice/info/" + store.InvoiceNumber(o.Resource).String()
+	case store.RechargeCommit, store.RechargeRollback, store.RechargeExpire, store.RechargeLate:
+		return "/v3/rechargeProviders/" + o.Provider + "/payments/" + store.RechargeID(o.Resource).String()
+	default:
+		return uuid.UUID(o.Resource).String()
+	}
 }
 
 func show(o store.Operation) shown {
@@ -88,14 +93,14 @@ func show(o store.Operation) shown {
 		Type:      string(o.Type),
 		Status:    string(o.Status),
 		Attempts:  o.Attempts,
-		Resource:  resources[o.Type] + store.InvoiceNumber(o.Resource).String(),
-		CreatedAt: o.CreatedAt.UTC().Format(isoMillis),
+		Resource:  resource(o),
+		CreatedAt: api.Time(o.CreatedAt),
 	}
 	if o.ErrorCode != "" {
 		s.Error = &reason{Code: o.ErrorCode, Message: o.ErrorMessage}
 	}
 	if o.FinishedAt != nil {
-		at := o.FinishedAt.UTC().Format(isoMillis)
+		at := api.Time(*o.FinishedAt)
 		s.FinishedAt = &at
 	}
 	return s

@@ -22,6 +22,7 @@ type config struct {
 	TrustedProxies []string `env:"QUITTANCE_TRUSTED_PROXIES"`                   // whose X-Forwarded-For is believed
 
 	AccountAddRate float64       `env:"QUITTANCE_ACCOUNT_ADD_RATE" envDefault:"5"`     // new accounts a second and address
+	TokenRate      float64       `env:"QUITTANCE_TOKEN_RATE" envDefault:"10"`          // requests for tokens a second and address
 	MobileOpenList bool          `env:"QUITTANCE_MOBILE_OPEN_LIST" envDefault:"false"` // accounts/list shows every session id
 	AdmissionAge   time.Duration `env:"QUITTANCE_ADMISSION_AGE" envDefault:"15s"`      // of the oldest untried command; past it 503
 	MessageGrace   time.Duration `env:"QUITTANCE_MESSAGE_GRACE" envDefault:"30s"`      // after which a message counts as lost

@@ -11,6 +11,7 @@ import (
 	"github.com/quittance/quittance/api"
 	"github.com/quittance/quittance/api/mobile"
 	"github.com/quittance/quittance/api/operation"
+	"github.com/quittance/quittance/api/recharge"
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/workers"
@@ -49,6 +50,8 @@ func run(ctx context.Context, environ map[string]string) error {
 		mobile.New(mobile.Config{
 			Books: books, Waiter: waiter, Admission: admission, AddLimit: api.NewRateLimit(cfg.AccountAddRate), OpenList: cfg.MobileOpenList,
 		}),
+		recharge.New(recharge.Config{Books: books, Waiter: waiter, Admission: admission, Callers: recharge.Bearers{Tokens: books}}),
+		recharge.NewAuth(recharge.AuthConfig{Tokens: books, Limit: api.NewRateLimit(cfg.TokenRate)}),
 		operation.New(books, waiter))
 	if err != nil {
 		return err

@@ -1,0 +1,40 @@
+package api
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/quittance/quittance/store"
+)
+
+const (
+	usualPage = 100
+	maxPage   = 1000
+)
+
+// Page reads limit and before of a list. before is in the cursor's own form.
+func Page[Cursor any](c *gin.Context, p Problems, parse func(string) (Cursor, bool)) store.Page[Cursor] {
+	page := store.Page[Cursor]{Limit: usualPage}
+	if text, ok := c.GetQuery("limit"); ok {
+		n, valid := ParseID(text)
+		p.Check("limit", valid && n <= maxPage, "must be an integer from 1 to 1000")
+		page.Limit = int(n)
+	}
+	if text, ok := c.GetQuery("before"); ok {
+		before, valid := parse(text)
+		p.Check("before", valid, "must be what the list showed")
+		page.Before = before
+	}
+	return page
+}
+
+// ParseID reads an id, or a count, of a list.
+func ParseID(text string) (int64, bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil && n > 0
+}
+
+// Time shows a time as ISO 8601 with milliseconds, in UTC.
+func Time(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
