@@ -18,16 +18,18 @@ import (
 
 // benchOptions are the flags of the benchmark.
 type benchOptions struct {
+	workName string
+
 	payments, clients, accounts, rounds int
 
-	rate  int           // payments a second of the paced phase
+	rate  int           // commands a second of the paced phase
 	paced time.Duration // how long that lasts; 0 for none
 
 	only       string // system or ceiling; "" for both
 	recipients string // uniform or hot; "" for both
 }
 
-// warmUp is how many payments go ahead of each clock: connections are opened, statements
+// warmUp is how many commands go ahead of each clock: connections are opened, statements
 // prepared and heaps grown then, for the system and for the ceiling alike.
 const warmUp = 500
 
@@ -35,18 +37,26 @@ func (o *operator) bench() *cobra.Command {
 	var options benchOptions
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure settled payments per second, against a ceiling on the same servers",
-		Long: `Issue invoices, pay them over HTTP with many clients, and stop the clock when the last
-one is final in the ledger; then check the books. The same number of transfers goes
-through the ceiling: the shortest way from an HTTP request through the broker into the
-database, without domain and books. Only the ratio of the two says something, since both
-depend on the machine and on the hour.
+		Short: "Measure settled commands per second, against a ceiling on the same servers",
+		Long: `Send commands over HTTP with many clients, and stop the clock when the last one is final
+in the ledger; then check the books. The same number of transfers goes through the
+ceiling: the shortest way from an HTTP request through the broker into the database,
+without domain and books. Only the ratio of the two says something, since both depend on
+the machine and on the hour.
+
+Two kinds of work can be measured. A payment pays an invoice that was issued beforehand. A
+recharge is two requests, both inside the clock: it is created, then committed. The ceiling
+is the same for both.
 
 Two distributions are measured: payers and recipients at random, and one recipient that
-everybody pays. A paced phase at a fixed rate shows the time from acceptance to settlement.
+everybody pays or tops up. A paced phase at a fixed rate shows the time from acceptance to
+settlement; a recharge is accepted when its commit is.
 
 The database must be new: use make bench ARGS="…", which brings servers of its own. The
 last line of the output is one JSON object, which is also written to .local/bench.json.`,
+		Example: `  make bench
+  make bench ARGS="-work recharge"
+  make bench ARGS="--work recharge --payments 50000 --recipients hot --rounds 3"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := options.check(); err != nil {
@@ -56,11 +66,12 @@ last line of the output is one JSON object, which is also written to .local/benc
 		},
 	}
 	f := cmd.Flags()
-	f.IntVarP(&options.payments, "payments", "n", 20_000, "payments of each saturated phase")
+	f.StringVar(&options.workName, "work", works[0].name, "what to measure: "+workNames())
+	f.IntVarP(&options.payments, "payments", "n", 20_000, "payments, or recharges, of each saturated phase")
 	f.IntVarP(&options.clients, "clients", "c", 64, "clients, each with one request under way at a time")
 	f.IntVar(&options.accounts, "accounts", 1000, "accounts that pay and are paid")
 	f.IntVar(&options.rounds, "rounds", 1, "how often to measure; the round with the median ratio is shown")
-	f.IntVar(&options.rate, "rate", 500, "payments per second of the paced phase")
+	f.IntVar(&options.rate, "rate", 500, "payments, or recharges, per second of the paced phase")
 	f.DurationVar(&options.paced, "paced", 10*time.Second, "length of the paced phase; 0 for none")
 	f.StringVar(&options.only, "only", "", "measure only the system or only the ceiling")
 	f.StringVar(&options.recipients, "recipients", "", "measure only uniform or only hot recipients")
@@ -68,6 +79,9 @@ last line of the output is one JSON object, which is also written to .local/benc
 }
 
 func (o benchOptions) check() error {
+	if _, err := findWork(o.workName); err != nil {
+		return err
+	}
 	switch {
 	case o.payments < 1 || o.clients < 1 || o.rounds < 1 || o.rate < 1 || o.paced < 0:
 		return errors.New("payments, clients, rounds and rate must be positive")
@@ -81,12 +95,13 @@ func (o benchOptions) check() error {
 	return nil
 }
 
-// pacedPayments is how many payments the paced phase has.
-func (o benchOptions) pacedPayments() int { return int(o.paced.Seconds() * float64(o.rate)) }
+// pacedCommands is how many commands the paced phase has.
+func (o benchOptions) pacedCommands() int { return int(o.paced.Seconds() * float64(o.rate)) }
 
 // bench is one run of the benchmark.
 type bench struct {
 	benchOptions
+	work    work
 	environ map[string]string // of the children
 	root    string            // of the checkout
 	bin     string            // where the binaries are
@@ -95,7 +110,7 @@ type bench struct {
 	show    *progressDisplay
 
 	accounts []benchAccount // made when the API first runs
-	paid     int            // payments that the system has accepted so far, which its books must show
+	accepted int            // commands that the system has accepted so far, which its books must show
 }
 
 func runBench(ctx context.Context, options benchOptions, environ map[string]string) (err error) {
@@ -125,6 +140,10 @@ func runBench(ctx context.Context, options benchOptions, environ map[string]stri
 
 // newBench prepares a database that is new.
 func newBench(ctx context.Context, options benchOptions, environ map[string]string) (*bench, error) {
+	w, err := findWork(options.workName)
+	if err != nil {
+		return nil, err
+	}
 	root, err := local.Root()
 	if err != nil {
 		return nil, err
@@ -137,7 +156,7 @@ func newBench(ctx context.Context, options benchOptions, environ map[string]stri
 		return nil, err
 	}
 	b := &bench{
-		benchOptions: options, environ: maps.Clone(environ), root: root, bin: filepath.Dir(executable),
+		benchOptions: options, work: w, environ: maps.Clone(environ), root: root, bin: filepath.Dir(executable),
 		show: newProgressDisplay(os.Stderr),
 	}
 	b.environ["QUITTANCE_SECRET_KEY"] = newSecretKey()
@@ -154,7 +173,7 @@ func newBench(ctx context.Context, options benchOptions, environ map[string]stri
 // measure measures the system and then the ceiling. One does not run while the other is
 // measured.
 func (b *bench) measure(ctx context.Context, recipients string) (figures, error) {
-	f := figures{Payments: b.payments, Clients: b.clients}
+	f := figures{Work: b.work.name, Payments: b.payments, Clients: b.clients}
 	if b.only != "ceiling" {
 		if err := b.measureSystem(ctx, recipients, &f); err != nil {
 			return f, fmt.Errorf("system: %w", err)
@@ -165,9 +184,7 @@ func (b *bench) measure(ctx context.Context, recipients string) (figures, error)
 			return f, fmt.Errorf("ceiling: %w", err)
 		}
 	}
-	if f.SettledPerS > 0 && f.CeilingPerS > 0 {
-		f.Ratio = f.SettledPerS / f.CeilingPerS
-	}
+	f.compare()
 	return f, nil
 }
 
@@ -178,27 +195,33 @@ func (b *bench) measureSystem(ctx context.Context, recipients string, f *figures
 	}
 	defer func() { err = errors.Join(err, c.stop(ctx)) }()
 
+	if b.accounts == nil {
+		if err := b.work.setUp(b, ctx, c); err != nil {
+			return err
+		}
+	}
 	name := recipients + ": system"
-	payments, err := b.issue(ctx, c, name, recipients, warmUp+b.payments+b.pacedPayments())
+	all, err := b.work.prepare(b, ctx, c, name, recipients, warmUp+b.payments+b.pacedCommands())
 	if err != nil {
 		return err
 	}
-	full, err := b.saturate(ctx, c, name, payments[:warmUp+b.payments])
+	full, err := b.saturate(ctx, c, name, all.upTo(warmUp+b.payments))
 	if err != nil {
 		return err
 	}
 	f.saturated(full)
+	f.PreparedPerS = all.preparedPerS
 	if b.paced > 0 {
-		at := fmt.Sprintf("%s: paying %d/s", name, b.rate)
-		paced, err := b.phase(ctx, c, at, payments[warmUp+b.payments:], b.rate)
+		at := fmt.Sprintf("%s: %s %d/s", name, b.work.doing, b.rate)
+		paced, err := b.phase(ctx, c, at, all.from(warmUp+b.payments), b.rate)
 		if err != nil {
 			return err
 		}
 		f.paced(paced)
 	}
 	f.APIMB, f.WorkerMB = peakMemory(c.pids["api"]), peakMemory(c.pids["worker"])
-	b.paid += len(payments)
-	return b.check(ctx, name, systemBooks, b.paid)
+	b.accepted += len(all.requests)
+	return b.check(ctx, name, b.work.promises, b.accepted)
 }
 
 func (b *bench) measureCeiling(ctx context.Context, recipients string, f *figures) (err error) {
@@ -212,7 +235,7 @@ func (b *bench) measureCeiling(ctx context.Context, recipients string, f *figure
 	if err := b.tidy(ctx); err != nil {
 		return err
 	}
-	full, err := b.saturate(ctx, c, name, b.ceilingRequests(recipients, warmUp+b.payments))
+	full, err := b.saturate(ctx, c, name, b.ceilingCommands(recipients, warmUp+b.payments))
 	if err != nil {
 		return err
 	}
@@ -230,18 +253,18 @@ type phase struct {
 }
 
 // saturate sends what comes after the warm-up as fast as it is answered.
-func (b *bench) saturate(ctx context.Context, c *contender, name string, requests [][]byte) (phase, error) {
-	if _, err := b.phase(ctx, c, name+": warming up", requests[:warmUp], 0); err != nil {
+func (b *bench) saturate(ctx context.Context, c *contender, name string, all commands) (phase, error) {
+	if _, err := b.phase(ctx, c, name+": warming up", all.upTo(warmUp), 0); err != nil {
 		return phase{}, err
 	}
-	return b.phase(ctx, c, name+": paying", requests[warmUp:], 0)
+	return b.phase(ctx, c, name+": "+b.work.doing, all.from(warmUp), 0)
 }
 
 // phase puts a load on c and waits until the last of it is final. The clock runs on the
 // database, from before the first request to the last commit.
-func (b *bench) phase(ctx context.Context, c *contender, name string, requests [][]byte, rate int) (phase, error) {
-	tick, done := b.show.begin(name, len(requests))
-	p, err := b.load(ctx, c, requests, rate, tick)
+func (b *bench) phase(ctx context.Context, c *contender, name string, all commands, rate int) (phase, error) {
+	tick, done := b.show.begin(name, len(all.requests))
+	p, err := b.load(ctx, c, all, rate, tick)
 	done(err)
 	if err != nil {
 		return phase{}, fmt.Errorf("%s: %w", name, err)
@@ -249,18 +272,18 @@ func (b *bench) phase(ctx context.Context, c *contender, name string, requests [
 	return p, nil
 }
 
-func (b *bench) load(ctx context.Context, c *contender, requests [][]byte, rate int, tick func()) (phase, error) {
+func (b *bench) load(ctx context.Context, c *contender, all commands, rate int, tick func()) (phase, error) {
 	since, err := b.now(ctx)
 	if err != nil {
 		return phase{}, err
 	}
 	before := b.servers.usage(c.pids)
-	load := load{address: c.address, clients: b.clients, rate: rate, want: c.accepts, tick: tick}
-	t, err := load.run(ctx, requests)
+	load := load{address: c.address, clients: b.clients, rate: rate, tick: tick}
+	t, err := load.run(ctx, all)
 	if err != nil {
 		return phase{}, err
 	}
-	c.posted += len(requests)
+	c.posted += len(all.requests)
 	if err := b.awaitSettled(ctx, c); err != nil {
 		return phase{}, err
 	}
@@ -269,7 +292,7 @@ func (b *bench) load(ctx context.Context, c *contender, requests [][]byte, rate 
 	if err != nil {
 		return phase{}, err
 	}
-	n := len(requests)
+	n := len(all.requests)
 	if len(settled.waited) != n {
 		return phase{}, fmt.Errorf("%d were accepted, and %d settled", n, len(settled.waited))
 	}
@@ -284,9 +307,9 @@ func (b *bench) load(ctx context.Context, c *contender, requests [][]byte, rate 
 }
 
 // check checks the books, after the clock was stopped.
-func (b *bench) check(ctx context.Context, name string, promises []promise, paid int) error {
+func (b *bench) check(ctx context.Context, name string, promises []promise, accepted int) error {
 	_, done := b.show.begin(name+": checking the books", 0)
-	err := b.checkBooks(ctx, promises, paid)
+	err := b.checkBooks(ctx, promises, accepted)
 	done(err)
 	return err
 }

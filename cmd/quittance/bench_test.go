@@ -62,7 +62,7 @@ func TestMedianRounds(t *testing.T) {
 // The keys that programs read.
 func TestFiguresAreWrittenUnderTheirNames(t *testing.T) {
 	t.Parallel()
-	f := figures{SettledPerS: 1, CeilingPerS: 2, Ratio: .5, P50: 3, P99: 4}
+	f := figures{Work: "recharge", SettledPerS: 1, CeilingPerS: 2, Ratio: .5, P50: 3, P99: 4}
 	var got map[string]any
 	text, err := json.Marshal(f)
 	if err != nil {
@@ -73,7 +73,7 @@ func TestFiguresAreWrittenUnderTheirNames(t *testing.T) {
 	}
 	want := map[string]any{
 		"settled_per_s": 1.0, "ceiling_per_s": 2.0, "ratio": .5, "p50_ms": 3.0, "p99_ms": 4.0,
-		"refused_503": 0.0, "payments": 0.0, "clients": 0.0,
+		"refused_503": 0.0, "work": "recharge", "payments": 0.0, "clients": 0.0,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("figures as JSON (-want +got):\n%s", diff)
@@ -166,6 +166,15 @@ func TestClientTakesNoOtherAnswer(t *testing.T) {
 // converse has a client ask a server that gives these answers and then goes away.
 func converse(t *testing.T, answers ...string) (body []byte, again int, err error) {
 	t.Helper()
+	c := clientOf(t, func(*http.Request) {}, answers...)
+	defer c.Close()
+	return c.insist(t.Context(), httpRequest("POST", "/pay", `{}`), answer{status: 201, body: "ok"})
+}
+
+// clientOf returns a client of a server that shows the requests to saw, gives these answers
+// and then goes away.
+func clientOf(t *testing.T, saw func(*http.Request), answers ...string) *client {
+	t.Helper()
 	near, far := net.Pipe()
 	go func() {
 		defer far.Close()
@@ -177,12 +186,11 @@ func converse(t *testing.T, answers ...string) (body []byte, again int, err erro
 				return
 			}
 			_, _ = io.Copy(io.Discard, request.Body)
+			saw(request)
 			fmt.Fprint(far, "HTTP/1.1 ", a)
 		}
 	}()
-	c := &client{Conn: near, in: bufio.NewReader(near)}
-	defer c.Close()
-	return c.insist(t.Context(), httpRequest("POST", "/pay", `{}`), answer{status: 201, body: "ok"})
+	return &client{Conn: near, in: bufio.NewReader(near)}
 }
 
 func TestCeilingTransferSurvivesTheQueue(t *testing.T) {
@@ -199,7 +207,7 @@ func TestCeilingTransferSurvivesTheQueue(t *testing.T) {
 
 func TestBenchOptions(t *testing.T) {
 	t.Parallel()
-	good := benchOptions{payments: 1, clients: 1, accounts: 2, rounds: 1, rate: 1}
+	good := benchOptions{workName: "payment", payments: 1, clients: 1, accounts: 2, rounds: 1, rate: 1}
 	if err := good.check(); err != nil {
 		t.Errorf("%+v: %v", good, err)
 	}
@@ -208,6 +216,7 @@ func TestBenchOptions(t *testing.T) {
 		"no clients":              func(o *benchOptions) { o.clients = 0 },
 		"half of what is unknown": func(o *benchOptions) { o.only = "half" },
 		"recipients not known":    func(o *benchOptions) { o.recipients = "cold" },
+		"work not known":          func(o *benchOptions) { o.workName = "push" },
 	} {
 		o := good
 		change(&o)

@@ -16,16 +16,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// load is a number of clients that send prebuilt requests, each over one connection that
-// stays open. The system and the ceiling get the same, and it shares their processors: so
-// a request is one write, and nothing is built while the clock runs.
+// load is a number of clients that send prebuilt commands, each over one connection that
+// stays open, one request after the other. The system and the ceiling get the same, and it
+// shares their processors: so a request is one write, and nothing is built while the clock
+// runs.
 type load struct {
 	address string
 	clients int
-	rate    int                      // requests a second, however slow the answers; 0 for as fast as they come
-	want    answer                   // anything else ends the load
-	got     func(i int, body []byte) // told of the answer to request i, by one of many goroutines; may be nil
-	tick    func()                   // told of each answer
+	rate    int                      // commands a second, however slow the answers; 0 for as fast as they come
+	got     func(i int, body []byte) // told of the answer to command i, by one of many goroutines; may be nil
+	tick    func()                   // told of each command that is answered
 }
 
 // answer is a status and how the body begins.
@@ -37,32 +37,33 @@ type answer struct {
 // tally is what a load came to.
 type tally struct {
 	first, last time.Time       // the first request, the last answer
-	took        []time.Duration // from when a request was due to its answer, sorted
+	took        []time.Duration // from when a command was due to its answer, sorted
 	refused     int             // answers 503, which were asked again when they said
 }
 
 // httpRequest is a request as it goes over the wire.
-func httpRequest(method, path, body string) []byte {
-	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: quittance\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		method, path, len(body), body)
+func httpRequest(method, path, body string, headers ...string) []byte {
+	headers = append([]string{"Host: quittance", "Content-Type: application/json"}, headers...)
+	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\n%s\r\nContent-Length: %d\r\n\r\n%s",
+		method, path, strings.Join(headers, "\r\n"), len(body), body)
 }
 
-// run sends each request once and returns when all are answered as they should be.
-func (l load) run(whole context.Context, requests [][]byte) (tally, error) {
+// run sends each command once and returns when all are answered as they should be.
+func (l load) run(whole context.Context, all commands) (tally, error) {
 	clients, err := l.connect(whole)
 	if err != nil {
 		return tally{}, err
 	}
-	t := tally{took: make([]time.Duration, len(requests)), first: time.Now()}
+	t := tally{took: make([]time.Duration, len(all.requests)), first: time.Now()}
 	var next, refused atomic.Int64
 	g, ctx := errgroup.WithContext(whole)
 	for _, c := range clients {
 		g.Go(func() error {
 			defer c.Close()
 			defer context.AfterFunc(ctx, func() { _ = c.Close() })() // ends a read or write
-			for i := int(next.Add(1) - 1); i < len(requests); i = int(next.Add(1) - 1) {
+			for i := int(next.Add(1) - 1); i < len(all.requests); i = int(next.Add(1) - 1) {
 				due := l.await(ctx, t.first, i)
-				body, again, err := c.insist(ctx, requests[i], l.want)
+				body, again, err := c.insist(ctx, all.requests[i], all.want)
 				if err != nil {
 					return err
 				}

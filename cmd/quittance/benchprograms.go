@@ -29,9 +29,8 @@ const (
 // contender is what is measured: the system or the ceiling, while it runs.
 type contender struct {
 	address  string // where it takes requests
-	accepts  answer // what it says to a payment that it accepts
 	books    contenderSQL
-	posted   int // payments, up to now
+	posted   int // commands, up to now
 	programs []*child
 	pids     map[string]int
 }
@@ -56,8 +55,9 @@ func (b *bench) startSystem(ctx context.Context) (*contender, error) {
 		"QUITTANCE_API_MONITOR_ADDR":    apiMonitor,
 		"QUITTANCE_WORKER_MONITOR_ADDR": workerMonitor,
 		"QUITTANCE_ACCOUNT_ADD_RATE":    "100000",
+		"QUITTANCE_TOKEN_RATE":          "100000",
 	}
-	c := &contender{address: public, accepts: created, books: systemSQL, pids: map[string]int{}}
+	c := &contender{address: public, books: b.work.books, pids: map[string]int{}}
 	var g errgroup.Group
 	for name, monitor := range map[string]string{"api": apiMonitor, "worker": workerMonitor} {
 		p, err := b.startChild(name, env, filepath.Join(b.bin, name))
@@ -78,7 +78,7 @@ func (b *bench) startCeiling(ctx context.Context) (*contender, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &contender{address: addresses[0], accepts: answer{status: http.StatusAccepted}, books: ceilingSQL, pids: map[string]int{}}
+	c := &contender{address: addresses[0], books: ceilingSQL, pids: map[string]int{}}
 	p, err := b.startChild("ceiling", nil, filepath.Join(b.bin, "quittance"), "bench-ceiling",
 		"--address", addresses[0], "--accounts", strconv.Itoa(b.benchOptions.accounts))
 	if err != nil {

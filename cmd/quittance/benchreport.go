@@ -20,6 +20,12 @@ type figures struct {
 	CeilingPerS float64 `json:"ceiling_per_s,omitempty"`
 	Ratio       float64 `json:"ratio,omitempty"`
 
+	// Where the work has a request that prepares the one that is settled: how fast those were
+	// answered, and what both together come to.
+	PreparedPerS float64 `json:"prepared_per_s,omitempty"`
+	WholePerS    float64 `json:"whole_per_s,omitempty"`
+	WholeRatio   float64 `json:"whole_ratio,omitempty"`
+
 	// Accept → settled in the paced phase, and accept → answered for comparison.
 	P50       float64 `json:"p50_ms,omitempty"`
 	P99       float64 `json:"p99_ms,omitempty"`
@@ -40,8 +46,19 @@ type figures struct {
 	CPU        map[string]float64 `json:"cpu_s,omitempty"`
 	CeilingCPU map[string]float64 `json:"ceiling_cpu_s,omitempty"`
 
-	Payments int `json:"payments"`
-	Clients  int `json:"clients"`
+	Work     string `json:"work"`
+	Payments int    `json:"payments"` // or what else the work is
+	Clients  int    `json:"clients"`
+}
+
+// compare fills in what follows from the figures that were measured.
+func (f *figures) compare() {
+	if f.PreparedPerS > 0 && f.SettledPerS > 0 {
+		f.WholePerS = 1 / (1/f.PreparedPerS + 1/f.SettledPerS)
+	}
+	if f.CeilingPerS > 0 {
+		f.Ratio, f.WholeRatio = f.SettledPerS/f.CeilingPerS, f.WholePerS/f.CeilingPerS
+	}
 }
 
 func (f *figures) saturated(p phase) {
@@ -62,9 +79,9 @@ func (f *figures) ceiling(p phase) {
 
 // rounded keeps the digits that mean something.
 func (f figures) rounded() figures {
-	f.Ratio = round(f.Ratio, 3)
+	f.Ratio, f.WholeRatio = round(f.Ratio, 3), round(f.WholeRatio, 3)
 	for _, v := range []*float64{
-		&f.SettledPerS, &f.CeilingPerS, &f.P50, &f.P99, &f.AcceptP50, &f.AcceptP99,
+		&f.SettledPerS, &f.CeilingPerS, &f.PreparedPerS, &f.WholePerS, &f.P50, &f.P99, &f.AcceptP50, &f.AcceptP99,
 		&f.AcceptedPerS, &f.SaturatedP50, &f.SaturatedP99, &f.APIMB, &f.WorkerMB,
 	} {
 		*v = round(*v, 1)
@@ -143,6 +160,9 @@ func figuresTable(all map[string]figures) string {
 		{"accepted/s", "%.0f", func(f figures) float64 { return f.AcceptedPerS }},
 		{"ceiling: settled/s", "%.0f", func(f figures) float64 { return f.CeilingPerS }},
 		{"ratio", "%.3f", func(f figures) float64 { return f.Ratio }},
+		{"created/s", "%.0f", func(f figures) float64 { return f.PreparedPerS }},
+		{"created and settled/s", "%.0f", func(f figures) float64 { return f.WholePerS }},
+		{"ratio of both together", "%.3f", func(f figures) float64 { return f.WholeRatio }},
 		{"paced: accept → settled p50, ms", "%.1f", func(f figures) float64 { return f.P50 }},
 		{"paced: accept → settled p99, ms", "%.1f", func(f figures) float64 { return f.P99 }},
 		{"paced: due → answered p99, ms", "%.1f", func(f figures) float64 { return f.AcceptP99 }},
@@ -152,6 +172,9 @@ func figuresTable(all map[string]figures) string {
 		{"api: resident, MB", "%.1f", func(f figures) float64 { return f.APIMB }},
 		{"worker: resident, MB", "%.1f", func(f figures) float64 { return f.WorkerMB }},
 	} {
+		if never(all, row.value) {
+			continue // not a part of this work
+		}
 		cells := table.Row{row.name}
 		for _, d := range distributions {
 			cells = append(cells, cell(all, d, func(f figures) string { return fmt.Sprintf(row.format, row.value(f)) }))
@@ -159,6 +182,16 @@ func figuresTable(all map[string]figures) string {
 		t.AppendRow(cells)
 	}
 	return t.Render()
+}
+
+// never says that a figure was not measured, for any distribution. No refusals are a figure.
+func never(all map[string]figures, value func(figures) float64) bool {
+	for _, f := range all {
+		if value(f) != 0 || value(figures{Refused: 1}) != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func newTable() table.Writer {
@@ -174,32 +207,40 @@ func newTable() table.Writer {
 	return t
 }
 
-// cpuTable shows what a payment costs each process of the saturated phases.
+// cpuTable shows what a command costs each process of the saturated phases.
 func cpuTable(all map[string]figures) string {
 	t := newTable()
-	t.AppendHeader(table.Row{"CPU, µs per payment", "uniform", "its ceiling", "hot", "its ceiling"})
+	t.AppendHeader(table.Row{"CPU, µs per " + workOf(all), "uniform", "its ceiling", "hot", "its ceiling"})
 	for _, name := range []string{"api", "worker", "ceiling", "postgresql", "rabbitmq", "load"} {
 		cells := table.Row{name}
 		for _, d := range distributions {
 			f := all[d]
-			cells = append(cells, perPayment(f.CPU, name, f.Payments), perPayment(f.CeilingCPU, name, f.Payments))
+			cells = append(cells, perCommand(f.CPU, name, f.Payments), perCommand(f.CeilingCPU, name, f.Payments))
 		}
 		t.AppendRow(cells)
 	}
 	sum := table.Row{"together"}
 	for _, d := range distributions {
 		f := all[d]
-		sum = append(sum, perPaymentOf(f.CPU, f.Payments), perPaymentOf(f.CeilingCPU, f.Payments))
+		sum = append(sum, togetherPerCommand(f.CPU, f.Payments), togetherPerCommand(f.CeilingCPU, f.Payments))
 	}
 	t.AppendSeparator()
 	t.AppendRow(sum)
 	rest := table.Row{"everything else on the machine"}
 	for _, d := range distributions {
 		f := all[d]
-		rest = append(rest, perPayment(f.CPU, others, f.Payments), perPayment(f.CeilingCPU, others, f.Payments))
+		rest = append(rest, perCommand(f.CPU, others, f.Payments), perCommand(f.CeilingCPU, others, f.Payments))
 	}
 	t.AppendRow(rest)
 	return t.Render()
+}
+
+// workOf is what was measured: one work a run.
+func workOf(all map[string]figures) string {
+	for _, f := range all {
+		return f.Work
+	}
+	return ""
 }
 
 func cell(all map[string]figures, distribution string, text func(figures) string) string {
@@ -210,16 +251,16 @@ func cell(all map[string]figures, distribution string, text func(figures) string
 	return text(f)
 }
 
-// perPayment is empty for a process that had no part, or could not be seen.
-func perPayment(cpu map[string]float64, name string, payments int) string {
+// perCommand is empty for a process that had no part, or could not be seen.
+func perCommand(cpu map[string]float64, name string, commands int) string {
 	s, ok := cpu[name]
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("%.0f", s/float64(payments)*1e6)
+	return fmt.Sprintf("%.0f", s/float64(commands)*1e6)
 }
 
-func perPaymentOf(cpu map[string]float64, payments int) string {
+func togetherPerCommand(cpu map[string]float64, commands int) string {
 	if len(cpu) == 0 {
 		return ""
 	}
@@ -229,5 +270,5 @@ func perPaymentOf(cpu map[string]float64, payments int) string {
 			sum += s
 		}
 	}
-	return fmt.Sprintf("%.0f", sum/float64(payments)*1e6)
+	return fmt.Sprintf("%.0f", sum/float64(commands)*1e6)
 }

@@ -14,7 +14,10 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := newRoot(local.Environ(os.Environ())).ExecuteContext(ctx); err != nil {
+	root := newRoot(local.Environ(os.Environ()))
+	root.SetOut(os.Stdout) // cobra would print to stderr
+	root.SetArgs(spellWork(os.Args[1:]))
+	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "quittance:", err)
 		os.Exit(1)
 	}

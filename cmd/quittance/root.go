@@ -27,11 +27,12 @@ func newRoot(environ map[string]string) *cobra.Command {
 	o := &operator{environ: environ}
 	root := &cobra.Command{
 		Use:           "quittance",
-		Short:         "Operate Quittance: schema, demo, balances, dead letters, benchmark",
+		Short:         "Operate Quittance: schema, demo, balances, clients, users, providers, vouchers, dead letters, benchmark",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(o.migrate(), o.demo(), o.openBalance(), o.dead(), o.bench(), o.benchCeiling())
+	root.AddCommand(o.migrate(), o.demo(), o.openBalance(), o.client(), o.user(), o.provider(), o.voucher(), o.recharge(), o.clock(),
+		o.dead(), o.bench(), o.benchCeiling())
 	return root
 }
 

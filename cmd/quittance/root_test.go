@@ -13,10 +13,16 @@ import (
 // operate runs one command and returns what it prints.
 func operate(t *testing.T, databaseURL string, args ...string) (string, error) {
 	t.Helper()
-	root := newRoot(map[string]string{
-		"DATABASE_URL":         databaseURL,
-		"QUITTANCE_SECRET_KEY": base64.StdEncoding.EncodeToString(storetest.Secret[:]),
-	})
+	return operateIn(t, map[string]string{"DATABASE_URL": databaseURL}, args...)
+}
+
+// operateIn runs one command in an environment, which gets the secret key where it has none.
+func operateIn(t *testing.T, environ map[string]string, args ...string) (string, error) {
+	t.Helper()
+	if _, set := environ["QUITTANCE_SECRET_KEY"]; !set {
+		environ["QUITTANCE_SECRET_KEY"] = base64.StdEncoding.EncodeToString(storetest.Secret[:])
+	}
+	root := newRoot(environ)
 	var out bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&out)

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/quittance/quittance/store"
+)
+
+// errNotDevelopment wants QUITTANCE_ENV to say it: that nothing says otherwise is not
+// enough, since the database may still be anybody's.
+var errNotDevelopment = errors.New("the clock is for development: set QUITTANCE_ENV=development where the database is one of development")
+
+// clock is how somebody who develops sees what happens tomorrow.
+func (o *operator) clock() *cobra.Command {
+	var ahead time.Duration
+	cmd := &cobra.Command{
+		Use:   "clock",
+		Short: "Show or move the time by which is decided; in development only",
+		Long: `Show the time by which is decided what has expired, or move it: it is the database's clock
+and, in development, as much more as --ahead says. What has expired stays so when the clock
+is moved back.
+
+Refused unless QUITTANCE_ENV is development.`,
+		Example: `  QUITTANCE_ENV=development quittance clock
+  QUITTANCE_ENV=development quittance clock --ahead 25h
+  QUITTANCE_ENV=development quittance clock --ahead 0`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.environ["QUITTANCE_ENV"] != "development" {
+				return errNotDevelopment
+			}
+			if ahead < 0 {
+				return errors.New("--ahead: the clock is never behind; 0 is the database's")
+			}
+			return o.withStore(cmd.Context(), func(s *store.Store) error {
+				if cmd.Flags().Changed("ahead") {
+					if err := s.SetClockAhead(cmd.Context(), ahead); err != nil {
+						return err
+					}
+				}
+				return showClock(cmd, s)
+			})
+		},
+	}
+	cmd.Flags().DurationVar(&ahead, "ahead", 0, "how far ahead of the database's clock, as 25h; 0 for not at all")
+	return cmd
+}
+
+func showClock(cmd *cobra.Command, s *store.Store) error {
+	now, ahead, err := s.DecidingTime(cmd.Context())
+	if err != nil {
+		return err
+	}
+	where := "the database's clock"
+	if ahead != 0 {
+		where = shortDuration(ahead) + " ahead of the database's clock"
+	}
+	cmd.Println(now.UTC().Format(time.RFC3339)+",", where)
+	return nil
+}
