@@ -140,6 +140,7 @@ func (d *development) settleEnv() error {
 		"QUITTANCE_ENV":              "development",
 		"QUITTANCE_MOBILE_OPEN_LIST": "true",
 		"QUITTANCE_ACCOUNT_ADD_RATE": "1000",
+		"QUITTANCE_TOKEN_RATE":       "100000",
 	}
 	maps.Copy(d.env, d.caller)
 	maps.Copy(d.env, stored)

@@ -23,6 +23,8 @@ func welcome(env map[string]string) string {
 	t.AppendHeader(table.Row{"what", "where", "with"})
 	t.AppendRows([]table.Row{
 		{"mobile API", "http://127.0.0.1:8000", "session 99a9cc31-84a7-47f5-8f69-bd00dc91a35a"},
+		{"recharge API", "http://127.0.0.1:8000", "client demo, demo-secret; user demo, PIN 1234 or demo-password"},
+		{"", "", "user clerk, PIN 4321, may only look at the providers"},
 		{"partner's inbox", "http://127.0.0.1:8090/inbox/{name}", "POST keeps, GET shows"},
 		{"metrics, health", "http://127.0.0.1:9101/metrics", "api; /healthz, /readyz"},
 		{"", "http://127.0.0.1:9102/metrics", "worker; the same"},
