@@ -171,7 +171,8 @@ WHERE l.currency = @currency
 ORDER BY l.id
 FOR NO KEY UPDATE`
 
-// ErrAccountNotFound says that no account has this number.
+// ErrAccountNotFound says that no account has this number or id, or that a recharge's is
+// closed.
 var ErrAccountNotFound = errors.New("account not found")
 
 // OpenBalance brings an account's balance from before Quittance into its wallet, from the house's

@@ -48,7 +48,6 @@ var (
 	ErrProviderDisabled = errors.New("the provider is disabled")
 	ErrRechargeNotFound = errors.New("the provider has no such recharge")
 	ErrRechargeState    = errors.New("the recharge's state does not allow it")
-	ErrUserNotFound     = errors.New("no account has this id, or it is closed")
 )
 
 // FieldError says what is wrong with a field that only the database can judge. Nothing was

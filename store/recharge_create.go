@@ -42,7 +42,7 @@ type rechargeRow struct {
 }
 
 // CreateRecharge stores a recharge and returns what to answer. Nothing moves until it is
-// committed. Its errors are ErrProviderNotFound, ErrProviderDisabled, ErrUserNotFound,
+// committed. Its errors are ErrProviderNotFound, ErrProviderDisabled, ErrAccountNotFound,
 // *FieldError, *Replay and ErrKeyReused.
 func (s *Store) CreateRecharge(ctx context.Context, n NewRecharge) (Answer, error) {
 	if code, ok := n.Params[voucherParam]; ok {
@@ -150,7 +150,7 @@ func (n *NewRecharge) decide(f foundForRecharge) (rechargeRow, error) {
 	case !f.enabled:
 		return rechargeRow{}, ErrProviderDisabled
 	case f.account == 0:
-		return rechargeRow{}, ErrUserNotFound
+		return rechargeRow{}, ErrAccountNotFound
 	}
 	currency := cmp.Or(n.Currency, f.currency)
 	params := n.Params

@@ -180,8 +180,8 @@ func TestARechargeIsRefused(t *testing.T) {
 	}{
 		{"of an unknown provider", func(n *store.NewRecharge) { n.Provider = "nobody" }, store.ErrProviderNotFound},
 		{"of a disabled provider", func(n *store.NewRecharge) { n.Provider = "off" }, store.ErrProviderDisabled},
-		{"for nobody", func(n *store.NewRecharge) { n.Account = 99999 }, store.ErrUserNotFound},
-		{"for a closed account", func(n *store.NewRecharge) { n.Account = closed.ID }, store.ErrUserNotFound},
+		{"for nobody", func(n *store.NewRecharge) { n.Account = 99999 }, store.ErrAccountNotFound},
+		{"for a closed account", func(n *store.NewRecharge) { n.Account = closed.ID }, store.ErrAccountNotFound},
 		{"without an amount", func(n *store.NewRecharge) { n.Amount = nil }, &store.FieldError{Field: "amount", Problem: "is required"}},
 		{"of nothing", amountOf("0"), &store.FieldError{Field: "amount", Problem: "must be positive"}},
 		{"of a tenth of the smallest coin", amountOf("0.001"), &store.FieldError{Field: "amount", Problem: "has more than the 2 decimals of RUR"}},

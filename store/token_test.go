@@ -276,7 +276,7 @@ func TestWhoIsDisabledHasNoTokens(t *testing.T) {
 	if err := o.SetClientDisabled(t.Context(), "nobody", true); !errors.Is(err, store.ErrClientNotFound) {
 		t.Errorf("an unknown client: %v", err)
 	}
-	if err := o.SetUserDisabled(t.Context(), "nobody", true); !errors.Is(err, store.ErrNameNotFound) {
+	if err := o.SetUserDisabled(t.Context(), "nobody", true); !errors.Is(err, store.ErrUserNotFound) {
 		t.Errorf("an unknown user: %v", err)
 	}
 }

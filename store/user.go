@@ -36,7 +36,7 @@ var (
 	ErrNameTaken    = errors.New("a user has this name")
 	ErrCardTaken    = errors.New("a user has this card")
 	ErrPINTaken     = errors.New("a user has this PIN")
-	ErrNameNotFound = errors.New("no user has this name")
+	ErrUserNotFound = errors.New("no user has this name")
 )
 
 var sanePIN = regexp.MustCompile(`^[0-9]{4,16}$`)
@@ -124,7 +124,7 @@ RETURNING id`
 
 // SetUserDisabled disables a user and revokes all his tokens, or enables him again: the
 // tokens of before stay revoked. Whoever issues tokens holds the user's row, shared, as
-// changeClient says. Its error is ErrNameNotFound.
+// changeClient says. Its error is ErrUserNotFound.
 func (s *Store) SetUserDisabled(ctx context.Context, name string, disabled bool) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		var id int64
@@ -135,7 +135,7 @@ func (s *Store) SetUserDisabled(ctx context.Context, name string, disabled bool)
 	})
 	s.callers.forget() // whatever became of the commit
 	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrNameNotFound
+		return ErrUserNotFound
 	}
 	return unavailable(wrap("change user", err))
 }

@@ -123,7 +123,7 @@ var refusals = []api.Case{
 	{Err: store.ErrRechargeNotFound, Refusal: api.Refusal{Status: http.StatusNotFound, Code: "payment_not_found", Message: "Payment not found."}},
 	{Err: store.ErrRechargeState, Refusal: api.Refusal{Status: http.StatusConflict, Code: "wrong_state", Message: wrongState}},
 	{Err: store.ErrProviderDisabled, Refusal: api.Refusal{Status: http.StatusConflict, Code: "provider_disabled", Message: wrongState + " Payment provider is disabled."}},
-	{Err: store.ErrUserNotFound, Refusal: api.Refusal{Code: "user_not_found", Message: invalidParameters, Fields: map[string]string{"userId": "is not the id of an open account"}}},
+	{Err: store.ErrAccountNotFound, Refusal: api.Refusal{Code: "user_not_found", Message: invalidParameters, Fields: map[string]string{"userId": "is not the id of an open account"}}},
 }
 
 const invalidParameters = "Invalid parameters."

@@ -426,7 +426,7 @@ func TestWhatTheBooksRefuse(t *testing.T) {
 		{store.ErrRechargeNotFound, 404, `"message":"Payment not found.","data":[]}`},
 		{store.ErrRechargeState, 409, `"message":"Invalid operation: The operation cannot be performed in the current state.","data":[]}`},
 		{store.ErrProviderDisabled, 409, `"message":"Invalid operation: The operation cannot be performed in the current state. Payment provider is disabled.","data":[]}`},
-		{store.ErrUserNotFound, 400, `"message":"Invalid parameters.","data":[{"field":"userId","message":"is not the id of an open account"}]}`},
+		{store.ErrAccountNotFound, 400, `"message":"Invalid parameters.","data":[{"field":"userId","message":"is not the id of an open account"}]}`},
 		{fmt.Errorf("create: %w", &store.FieldError{Field: "amount", Problem: "has more decimals than RUR"}), 400, `"message":"Invalid parameters.","data":[{"field":"amount","message":"has more decimals than RUR"}]}`},
 		{store.ErrKeyReused, 422, `"message":"This Idempotency-Key was used before, by another request!","data":[]}`},
 		{store.ErrUnavailable, 503, `"message":"Service temporarily unavailable!","data":[]}`},
