@@ -95,7 +95,7 @@ func TestRechargeDecisionsKeepTheirPromises(t *testing.T) {
 // succeeded, and changes a state only from created.
 func checkEnd(t *rapid.T, e topUpEnd, times int, moved map[OperationID]transfer) {
 	_, has := moved[e.id]
-	succeeded := e.refusal == rechargeDone
+	succeeded := e.refusal == settled
 	moves := e.kind == RechargeCommit || e.kind == RechargeLate
 	switch before := e.recharge.State; {
 	case times != 1:

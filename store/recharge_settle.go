@@ -15,25 +15,15 @@ import (
 // for is left out. After a crash before the commit nothing was moved, and the messages are
 // delivered again; after it they are stale.
 func (s *Store) SettleRecharges(ctx context.Context, refs []Ref) ([]Outcome, error) {
-	outcomes, err := s.settleRecharges(ctx, refs, waitForRows)
-	if isLockTimeout(err) {
-		outcomes, err = s.settleRecharges(ctx, refs, passOverHeldRows)
-	}
-	return outcomes, unavailable(wrap("settle recharges", err))
-}
-
-func (s *Store) settleRecharges(ctx context.Context, refs []Ref, held locking) ([]Outcome, error) {
-	var outcomes []Outcome
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	outcomes, err := s.settle(ctx, func(tx pgx.Tx, held locking) ([]Outcome, error) {
 		batch, err := lockForRecharge(ctx, tx, refs, held)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		decided := batch.decide(refs) // no SQL, no clock
-		outcomes = decided.outcomes
-		return decided.write(ctx, tx)
+		return decided.outcomes, decided.write(ctx, tx)
 	})
-	return outcomes, err
+	return outcomes, unavailable(wrap("settle recharges", err))
 }
 
 const lockRechargesSQL = `
@@ -152,7 +142,6 @@ func (t topUp) between() (from, to ledgerKey, moves bool) {
 }
 
 var (
-	rechargeDone      = refusal{}
 	rechargeMovedOn   = refusal{code: "invalid_state", message: "The operation cannot be performed in the current state."}
 	accountCannotHold = refusal{code: "account_cannot_receive", message: "The account's balance cannot hold the amount."}
 )
@@ -244,7 +233,7 @@ func (b *rechargeBatch) transferFor(t topUp, from, to ledgerKey) transfer {
 
 func (e topUpEnd) outcome(now time.Time) Outcome {
 	o := Outcome{Type: e.kind, Status: Succeeded, Code: e.refusal.code, Waited: now.Sub(e.accepted)}
-	if e.refusal != rechargeDone {
+	if e.refusal != settled {
 		o.Status = Failed
 	}
 	return o

@@ -40,10 +40,14 @@ func (o Outcome) Stale() bool { return o.Status == "" }
 // Where somebody holds a row for too long, the batch is settled without whatever needs it:
 // that is as good as stale, and looked at again when it is due.
 func (s *Store) PayInvoices(ctx context.Context, refs []Ref) ([]Outcome, error) {
-	outcomes, err := s.payInvoices(ctx, refs, waitForRows)
-	if isLockTimeout(err) {
-		outcomes, err = s.payInvoices(ctx, refs, passOverHeldRows)
-	}
+	outcomes, err := s.settle(ctx, func(tx pgx.Tx, held locking) ([]Outcome, error) {
+		batch, err := lockForPayment(ctx, tx, refs, held)
+		if err != nil {
+			return nil, err
+		}
+		decided := batch.decide(refs) // no SQL, no clock
+		return decided.outcomes, decided.write(ctx, tx)
+	})
 	return outcomes, unavailable(wrap("pay invoices", err))
 }
 
@@ -55,17 +59,18 @@ const (
 	passOverHeldRows locking = true  // what needs them is left out
 )
 
-func (s *Store) payInvoices(ctx context.Context, refs []Ref, held locking) ([]Outcome, error) {
-	var outcomes []Outcome
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		batch, err := lockForPayment(ctx, tx, refs, held)
-		if err != nil {
+// settle settles a batch in one transaction and, where somebody holds a row for too long, in
+// another one without what needs it.
+func (s *Store) settle(ctx context.Context, batch func(pgx.Tx, locking) ([]Outcome, error)) (outcomes []Outcome, err error) {
+	for _, held := range []locking{waitForRows, passOverHeldRows} {
+		err = s.inTx(ctx, func(tx pgx.Tx) (err error) {
+			outcomes, err = batch(tx, held)
 			return err
+		})
+		if !isLockTimeout(err) {
+			break
 		}
-		decided := batch.decide(refs) // no SQL, no clock
-		outcomes = decided.outcomes
-		return decided.write(ctx, tx)
-	})
+	}
 	return outcomes, err
 }
 
