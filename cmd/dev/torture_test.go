@@ -256,10 +256,10 @@ func (l *load) check(total int) {
 	}
 	for what, want := range map[string]int{
 		"FROM operations": len(l.accepted) + len(l.topUps),
-		"FROM recharges WHERE state IN ('committed', 'rolled_back')": len(l.topUps),
+		"FROM recharges WHERE state IN ('committed', 'rolled_back')":                                                          len(l.topUps),
 		"FROM invoices i WHERE i.state = 5 AND i.number = ANY (SELECT t.reference FROM transfers t WHERE t.kind = 'payment')": became["succeeded"],
-		"FROM transfers t WHERE t.kind = 'payment'":            became["succeeded"],
-		"FROM invoices i WHERE i.state = 2 AND error_code = 1": became["failed"],
+		"FROM transfers t WHERE t.kind = 'payment'":                                                                           became["succeeded"],
+		"FROM invoices i WHERE i.state = 2 AND error_code = 1":                                                                became["failed"],
 		"FROM outbox": 0,
 	} {
 		if n := l.count("SELECT count(*) " + what); n != want {
