@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -41,30 +39,13 @@ type shownOnce struct {
 	Secret   string `json:"client_secret"`
 }
 
-func (s shownOnce) print(cmd *cobra.Command, output string) error {
-	if output == "json" {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(s)
-	}
-	cmd.Println("client_id:    ", s.ClientID)
-	cmd.Println("client_secret:", s.Secret)
-	cmd.Println("The secret is shown this once.")
-	return nil
-}
-
-// outputFlag adds -o.
-func outputFlag(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVarP(output, "output", "o", "text", "text or json")
-	cmd.PreRunE = func(*cobra.Command, []string) error {
-		if *output != "text" && *output != "json" {
-			return fmt.Errorf("--output is text or json, not %q", *output)
-		}
-		return nil
-	}
+func (s shownOnce) text() string {
+	return "client_id:     " + s.ClientID + "\nclient_secret: " + s.Secret + "\nThe secret is shown this once."
 }
 
 func (o *operator) addClient() *cobra.Command {
 	var n store.NewClient
-	var output string
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:   "add --id ID",
 		Short: "Make a client and show its secret, once",
@@ -78,7 +59,8 @@ func (o *operator) addClient() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return shownOnce{ClientID: n.ClientID, Secret: secret}.print(cmd, output)
+				made := shownOnce{ClientID: n.ClientID, Secret: secret}
+				return format.show(cmd, made.text(), made)
 			})
 		},
 	}
@@ -86,12 +68,12 @@ func (o *operator) addClient() *cobra.Command {
 	cmd.Flags().StringSliceVar(&n.Scopes, "scope", nil, "a scope that it may ask for: credit; may be repeated")
 	cmd.Flags().StringSliceVar(&n.Rights, "right", nil, "a right: manage_payments")
 	_ = cmd.MarkFlagRequired("id") // the flag is defined above
-	outputFlag(cmd, &output)
+	format.flag(cmd)
 	return cmd
 }
 
 func (o *operator) renewClient() *cobra.Command {
-	var output string
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:     "secret ID",
 		Short:   "Give a client a new secret, shown once, and revoke all its tokens",
@@ -103,11 +85,12 @@ func (o *operator) renewClient() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return shownOnce{ClientID: args[0], Secret: secret}.print(cmd, output)
+				made := shownOnce{ClientID: args[0], Secret: secret}
+				return format.show(cmd, made.text(), made)
 			})
 		},
 	}
-	outputFlag(cmd, &output)
+	format.flag(cmd)
 	return cmd
 }
 
@@ -147,18 +130,8 @@ func (o *operator) listClients() *cobra.Command {
 	return cmd
 }
 
-// pageFlags adds what bounds a list.
-func pageFlags(cmd *cobra.Command, page *store.Page[int64]) {
-	cmd.Flags().IntVar(&page.Limit, "limit", 50, "how many")
-	cmd.Flags().Int64Var(&page.Before, "before", 0, "only those with a smaller id")
-}
-
-const shownTime = "2006-01-02 15:04:05Z"
-
 func clientTable(clients []store.Client) string {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"id", "client_id", "scopes", "rights", "disabled", "made at"})
+	t := plainTable("id", "client_id", "scopes", "rights", "disabled", "made at")
 	for _, c := range clients {
 		t.AppendRow(table.Row{c.ID, c.ClientID, strings.Join(c.Scopes, " "), strings.Join(c.Rights, " "), c.Disabled, c.CreatedAt.UTC().Format(shownTime)})
 	}

@@ -26,18 +26,15 @@ func (o *operator) dead() *cobra.Command {
 			})
 		},
 	}
-	list.Flags().IntVar(&page.Limit, "limit", 50, "how many")
-	list.Flags().Int64Var(&page.Before, "before", 0, "only those with a smaller id")
+	pageFlags(list, &page)
 	dead.AddCommand(list)
 	return dead
 }
 
 func deadTable(letters []store.DeadLetterRecord) string {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"id", "died at", "queue", "type", "message", "seq", "reason", "attempts", "error"})
+	t := plainTable("id", "died at", "queue", "type", "message", "seq", "reason", "attempts", "error")
 	for _, d := range letters {
-		t.AppendRow(table.Row{d.ID, d.DiedAt.Format("2006-01-02 15:04:05Z"), d.Queue, d.Type, d.MessageID, d.Seq, d.Reason, len(d.Attempts), d.Error})
+		t.AppendRow(table.Row{d.ID, d.DiedAt.Format(shownTime), d.Queue, d.Type, d.MessageID, d.Seq, d.Reason, len(d.Attempts), d.Error})
 	}
 	t.AppendFooter(table.Row{"", "", "", "", "", "", "", "", len(letters)})
 	return t.Render()

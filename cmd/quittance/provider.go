@@ -19,7 +19,9 @@ import (
 // provider keeps those who bring money in.
 func (o *operator) provider() *cobra.Command {
 	provider := &cobra.Command{Use: "provider", Short: "Keep the providers by which accounts are recharged"}
-	provider.AddCommand(o.providerAdd(), o.providerList(), o.providerSwitch("enable", true), o.providerSwitch("disable", false))
+	provider.AddCommand(o.addProvider(), o.listProviders(),
+		o.switchProvider("disable", "Let no recharges of a provider be created; those that are there can be ended", false),
+		o.switchProvider("enable", "Let a provider's recharges be created again", true))
 	return provider
 }
 
@@ -31,7 +33,7 @@ type providerFlags struct {
 	expiresAfter                time.Duration
 }
 
-func (o *operator) providerAdd() *cobra.Command {
+func (o *operator) addProvider() *cobra.Command {
 	var f providerFlags
 	cmd := &cobra.Command{
 		Use:   "add REFERENCE",
@@ -50,13 +52,14 @@ REFERENCE is its name in paths: 1 to 64 letters, digits, dashes and underscores.
 				return fmt.Errorf("%q is no reference: 1 to 64 letters, digits, dashes and underscores", reference)
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
+				done := "changed"
 				p, err := findProvider(cmd.Context(), s, reference)
-				isNew := errors.Is(err, store.ErrProviderNotFound)
-				if err != nil && !isNew {
-					return err
-				}
-				if isNew {
+				if errors.Is(err, store.ErrProviderNotFound) {
+					done, err = "added", nil
 					p = store.NewProvider{Provider: store.Provider{Reference: reference}, ExpiresAfter: f.expiresAfter, Enabled: true}
+				}
+				if err != nil {
+					return err
 				}
 				if err := f.apply(&p, cmd.Flags().Changed); err != nil {
 					return fmt.Errorf("provider %s: %w", reference, err)
@@ -64,7 +67,7 @@ REFERENCE is its name in paths: 1 to 64 letters, digits, dashes and underscores.
 				if err := s.PutProvider(cmd.Context(), p); err != nil {
 					return err
 				}
-				cmd.Println(map[bool]string{true: "added", false: "changed"}[isNew], reference)
+				cmd.Println(done, reference)
 				return nil
 			})
 		},
@@ -157,14 +160,11 @@ func findProvider(ctx context.Context, s *store.Store, reference string) (store.
 	return store.NewProvider{}, fmt.Errorf("provider %q: %w", reference, store.ErrProviderNotFound)
 }
 
-func (o *operator) providerSwitch(verb string, enabled bool) *cobra.Command {
+func (o *operator) switchProvider(name, short string, enabled bool) *cobra.Command {
 	return &cobra.Command{
-		Use: verb + " REFERENCE",
-		Short: map[bool]string{
-			true:  "Let a provider's recharges be created again",
-			false: "Let no recharges of a provider be created; those that are there can be ended",
-		}[enabled],
-		Example: "  quittance provider " + verb + " external",
+		Use:     name + " REFERENCE",
+		Short:   short,
+		Example: "  quittance provider " + name + " external",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
@@ -176,15 +176,15 @@ func (o *operator) providerSwitch(verb string, enabled bool) *cobra.Command {
 				if err := s.PutProvider(cmd.Context(), p); err != nil {
 					return err
 				}
-				cmd.Println(verb+"d", p.Reference)
+				cmd.Println(name+"d", p.Reference)
 				return nil
 			})
 		},
 	}
 }
 
-func (o *operator) providerList() *cobra.Command {
-	var format listFormat
+func (o *operator) listProviders() *cobra.Command {
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List all providers, the disabled ones too",
@@ -196,7 +196,7 @@ func (o *operator) providerList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				listed := listProviders(all)
+				listed := providerList(all)
 				return format.show(cmd, providerTable(listed), listed)
 			})
 		},
@@ -218,7 +218,7 @@ type listedProvider struct {
 	Enabled         bool        `json:"enabled"`
 }
 
-func listProviders(all []store.NewProvider) []listedProvider {
+func providerList(all []store.NewProvider) []listedProvider {
 	listed := make([]listedProvider, len(all))
 	for i, p := range all {
 		listed[i] = listedProvider{

@@ -16,11 +16,11 @@ import (
 // recharge is for money that came in too late for the recharge it was meant for.
 func (o *operator) recharge() *cobra.Command {
 	recharge := &cobra.Command{Use: "recharge", Short: "Book money that came in too late, and look at what waits in suspense"}
-	recharge.AddCommand(o.rechargeLate(), o.rechargeSuspense())
+	recharge.AddCommand(o.bookLate(), o.listSuspense())
 	return recharge
 }
 
-func (o *operator) rechargeLate() *cobra.Command {
+func (o *operator) bookLate() *cobra.Command {
 	var provider, id, note, author string
 	cmd := &cobra.Command{
 		Use:   "late",
@@ -64,9 +64,9 @@ the note, until somebody finds out whose it is. A recharge is paid late once.`,
 	return cmd
 }
 
-func (o *operator) rechargeSuspense() *cobra.Command {
+func (o *operator) listSuspense() *cobra.Command {
 	var page store.Page[int64]
-	var format listFormat
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:     "suspense",
 		Short:   "List the money that lies in suspense, newest first",
@@ -81,7 +81,7 @@ func (o *operator) rechargeSuspense() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return format.show(cmd, suspenseTable(entries), listSuspense(entries))
+				return format.show(cmd, suspenseTable(entries), suspenseList(entries))
 			})
 		},
 	}
@@ -95,7 +95,7 @@ func suspenseTable(entries []store.SuspenseEntry) string {
 	t := plainTable("transfer", "booked at", "kind", "amount", "provider", "account", "recharge", "author", "note")
 	for _, e := range entries {
 		t.AppendRow(table.Row{
-			e.Transfer, e.CreatedAt.UTC().Format(listedTime), e.Kind, e.Amount.Decimal() + " " + e.Amount.Currency.Alpha(),
+			e.Transfer, e.CreatedAt.UTC().Format(shownTime), e.Kind, e.Amount.Decimal() + " " + e.Amount.Currency.Alpha(),
 			e.Provider, e.Account, e.Recharge, e.Author, e.Note,
 		})
 	}
@@ -116,7 +116,7 @@ type listedSuspense struct {
 	Note      string      `json:"note"`
 }
 
-func listSuspense(entries []store.SuspenseEntry) []listedSuspense {
+func suspenseList(entries []store.SuspenseEntry) []listedSuspense {
 	listed := make([]listedSuspense, len(entries))
 	for i, e := range entries {
 		listed[i] = listedSuspense{

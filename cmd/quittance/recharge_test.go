@@ -93,7 +93,7 @@ func TestSuspenseIsListed(t *testing.T) {
 			t.Errorf("the table does not show %q:\n%s", shown, out)
 		}
 	}
-	got, err := json.Marshal(listSuspense(entries))
+	got, err := json.Marshal(suspenseList(entries))
 	if err != nil {
 		t.Fatal(err)
 	}

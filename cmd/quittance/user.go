@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +28,7 @@ type newUser struct {
 	store.NewUser
 	cardStdin, pinStdin, passwordStdin bool
 	generatePIN, generatePassword      bool
-	output                             string
+	format                             outputFormat
 }
 
 // A password is no flag: it would stay in the shell's history and in the list of processes.
@@ -65,7 +64,7 @@ func (o *operator) addUser() *cobra.Command {
 	cmd.MarkFlagsMutuallyExclusive("card", "card-stdin")
 	cmd.MarkFlagsMutuallyExclusive("pin", "pin-stdin", "generate-pin")
 	cmd.MarkFlagsMutuallyExclusive("password-stdin", "generate-password")
-	outputFlag(cmd, &n.output)
+	n.format.flag(cmd)
 	return cmd
 }
 
@@ -100,31 +99,35 @@ func (n *newUser) add(cmd *cobra.Command, s *store.Store) error {
 	if err := n.addWithPIN(cmd.Context(), s); err != nil {
 		return err
 	}
-	made := struct {
-		Name     string `json:"name"`
-		PIN      string `json:"pin,omitempty"`
-		Password string `json:"password,omitempty"`
-	}{Name: n.Name}
+	made := madeUser{Name: n.Name}
 	if n.generatePIN {
 		made.PIN = n.PIN
 	}
 	if n.generatePassword {
 		made.Password = n.Password
 	}
-	if n.output == "json" {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(made)
+	return n.format.show(cmd, made.text(), made)
+}
+
+// madeUser is a user who was just made, with what was generated for him.
+type madeUser struct {
+	Name     string `json:"name"`
+	PIN      string `json:"pin,omitempty"`
+	Password string `json:"password,omitempty"`
+}
+
+func (m madeUser) text() string {
+	lines := []string{"user:     " + m.Name}
+	if m.PIN != "" {
+		lines = append(lines, "PIN:      "+m.PIN)
 	}
-	cmd.Println("user:    ", made.Name)
-	if made.PIN != "" {
-		cmd.Println("PIN:     ", made.PIN)
+	if m.Password != "" {
+		lines = append(lines, "password: "+m.Password)
 	}
-	if made.Password != "" {
-		cmd.Println("password:", made.Password)
+	if m.PIN+m.Password != "" {
+		lines = append(lines, "This is shown once.")
 	}
-	if made.PIN+made.Password != "" {
-		cmd.Println("This is shown once.")
-	}
-	return nil
+	return strings.Join(lines, "\n")
 }
 
 func (n *newUser) addWithPIN(ctx context.Context, s *store.Store) error {
@@ -177,9 +180,7 @@ func (o *operator) listUsers() *cobra.Command {
 }
 
 func userTable(users []store.User) string {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"id", "name", "card", "PIN", "password", "rights", "disabled", "made at"})
+	t := plainTable("id", "name", "card", "PIN", "password", "rights", "disabled", "made at")
 	for _, u := range users {
 		t.AppendRow(table.Row{u.ID, u.Name, u.Card, u.PIN, u.Password, strings.Join(u.Rights, " "), u.Disabled, u.CreatedAt.UTC().Format(shownTime)})
 	}

@@ -16,7 +16,7 @@ const maxVouchers = 1000
 func (o *operator) voucher() *cobra.Command {
 	var amount, currency string
 	var count int
-	var format listFormat
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:   "voucher",
 		Short: "Make vouchers and print their codes, once",

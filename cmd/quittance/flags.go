@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/quittance/quittance/store"
+	"github.com/quittance/quittance/store/money"
+)
+
+// pageFlags adds what bounds a list.
+func pageFlags(cmd *cobra.Command, page *store.Page[int64]) {
+	cmd.Flags().IntVar(&page.Limit, "limit", 50, "how many")
+	cmd.Flags().Int64Var(&page.Before, "before", 0, "only those with a smaller id")
+}
+
+// parseAmount reads a decimal of the currency that these letters name.
+func parseAmount(amount, letters string) (money.Amount, error) {
+	c, err := parseCurrency(letters)
+	if err != nil {
+		return money.Amount{}, err
+	}
+	return parseAmountIn(c, "--amount", amount)
+}
+
+func parseCurrency(letters string) (money.Currency, error) {
+	c, known := money.ParseAlpha(strings.ToUpper(letters))
+	if !known {
+		return 0, fmt.Errorf("--currency %q: %w", letters, money.ErrUnknownCurrency)
+	}
+	return c, nil
+}
+
+func parseAmountIn(c money.Currency, flag, text string) (money.Amount, error) {
+	d, err := money.ParseDecimal(text)
+	if err != nil {
+		return money.Amount{}, fmt.Errorf("%s %q: %w", flag, text, err)
+	}
+	a, err := d.In(c)
+	if err != nil {
+		return money.Amount{}, fmt.Errorf("%s %s %s: %w", flag, text, c.Alpha(), err)
+	}
+	return a, nil
+}
