@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -73,6 +74,15 @@ func demoInvoices() []demoInvoice {
 }
 
 func demoNumber(text string) InvoiceNumber { return InvoiceNumber(uuid.MustParse(text)) }
+
+// Nobody loads the demo where it is not wanted: these secrets are public.
+var (
+	demoClient = NewClient{ClientID: "demo", Secret: "demo-secret", Scopes: []string{ScopeCredit}, Rights: []string{RightManagePayments}}
+	demoUsers  = []NewUser{
+		{Name: "demo", PIN: "1234", Password: "demo-password", Rights: []string{RightManagePayments}},
+		{Name: "clerk", PIN: "4321"},
+	}
+)
 
 var demoProviders = []NewProvider{
 	{Provider: Provider{Reference: "external", Name: "External Payment Providers", Currency: rur}, ExpiresAfter: 24 * time.Hour, Enabled: true},
@@ -162,4 +172,18 @@ func (s *Store) loadDemoInvoice(ctx context.Context, n demoInvoice) error {
 		return nil // there already
 	}
 	return err
+}
+
+// loadDemoClients makes the back office and its users. What is there already is left alone.
+func (s *Store) loadDemoClients(ctx context.Context) error {
+	if _, err := s.AddClient(ctx, demoClient); err != nil && !errors.Is(err, ErrClientTaken) {
+		return err
+	}
+	for _, u := range demoUsers {
+		err := s.AddUser(ctx, u)
+		if err != nil && !errors.Is(err, ErrNameTaken) && !errors.Is(err, ErrPINTaken) {
+			return err
+		}
+	}
+	return nil
 }

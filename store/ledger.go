@@ -17,6 +17,19 @@ import (
 // LedgerAccountID names a balance.
 type LedgerAccountID int64
 
+// ledgerKey names a ledger account by what it is for.
+type ledgerKey struct {
+	kind     string
+	owner    int64
+	currency money.Currency
+}
+
+const (
+	walletKind   = "wallet"
+	clearingKind = "provider_clearing"
+	suspenseKind = "suspense" // what came in and could be credited to nobody
+)
+
 // TransferKind says what a transfer was made for.
 type TransferKind string
 

@@ -114,7 +114,7 @@ type RechargeFilter struct {
 	Page[RechargeID]
 }
 
-// before is true of the recharges that come after the cursor in a list, newest first.
+// beforeRecharge is true of the recharges that come after the cursor in a list, newest first.
 const beforeRecharge = `
 (r.created_at, r.id) < (coalesce((SELECT b.created_at FROM recharges b WHERE b.id = @before),
                                  CASE WHEN @before::uuid IS NULL THEN 'infinity' ELSE '-infinity' END::timestamptz),

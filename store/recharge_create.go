@@ -62,7 +62,7 @@ func (s *Store) createRecharges(ctx context.Context, all []*NewRecharge) (later 
 
 func (s *Store) createDistinct(ctx context.Context, all []*NewRecharge) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
-		found, err := s.readForRecharge(ctx, tx, all)
+		found, err := s.readForCreate(ctx, tx, all)
 		if err != nil {
 			return err
 		}
@@ -87,9 +87,9 @@ func (s *Store) createDistinct(ctx context.Context, all []*NewRecharge) error {
 	})
 }
 
-// foundForRecharge is what a new recharge meets in the database; what was not found is
+// foundForCreate is what a new recharge meets in the database; what was not found is
 // zero.
-type foundForRecharge struct {
+type foundForCreate struct {
 	provider        int64
 	vouchers        bool // the provider takes vouchers
 	currency        money.Currency
@@ -105,7 +105,7 @@ type foundForRecharge struct {
 	expires         time.Time
 }
 
-const readForRechargeSQL = `
+const readForCreateSQL = `
 SELECT asked.n, coalesce(p.id, 0), coalesce(@voucher_param = ANY(p.params), false), coalesce(p.currency, 0),
        coalesce(p.limit_per_payment, 0), coalesce(p.limit_per_day, 0), coalesce(p.enabled, false), coalesce(a.id, 0),
        coalesce(v.id, 0), coalesce(v.amount, 0), coalesce(v.currency, 0), v.recharge_id IS NOT NULL,
@@ -116,7 +116,7 @@ LEFT JOIN providers p ON p.reference = asked.provider
 LEFT JOIN accounts a  ON a.id = asked.account AND NOT a.deleted
 LEFT JOIN vouchers v  ON v.fingerprint = asked.voucher`
 
-func (s *Store) readForRecharge(ctx context.Context, tx pgx.Tx, all []*NewRecharge) ([]foundForRecharge, error) {
+func (s *Store) readForCreate(ctx context.Context, tx pgx.Tx, all []*NewRecharge) ([]foundForCreate, error) {
 	providers := make([]string, len(all))
 	accounts := make([]int64, len(all))
 	vouchers := make([][]byte, len(all))
@@ -126,12 +126,12 @@ func (s *Store) readForRecharge(ctx context.Context, tx pgx.Tx, all []*NewRechar
 			vouchers[i] = s.voucherFingerprint(n.code)
 		}
 	}
-	rows, _ := tx.Query(ctx, readForRechargeSQL, pgx.NamedArgs{
+	rows, _ := tx.Query(ctx, readForCreateSQL, pgx.NamedArgs{
 		"providers": providers, "accounts": accounts, "vouchers": vouchers, "voucher_param": voucherParam,
 	})
-	found := make([]foundForRecharge, len(all))
+	found := make([]foundForCreate, len(all))
 	var place int
-	var f foundForRecharge
+	var f foundForCreate
 	_, err := pgx.ForEachRow(rows, []any{
 		&place, &f.provider, &f.vouchers, &f.currency, &f.perPayment, &f.perDay, &f.enabled, &f.account,
 		&f.voucher, &f.voucherAmount, &f.voucherCurrency, &f.voucherTaken, &f.now, &f.expires,
@@ -143,7 +143,7 @@ func (s *Store) readForRecharge(ctx context.Context, tx pgx.Tx, all []*NewRechar
 }
 
 // decide is pure: it returns the recharge to store, or why there is none.
-func (n *NewRecharge) decide(f foundForRecharge) (rechargeRow, error) {
+func (n *NewRecharge) decide(f foundForCreate) (rechargeRow, error) {
 	switch {
 	case f.provider == 0:
 		return rechargeRow{}, ErrProviderNotFound
@@ -174,7 +174,7 @@ func (n *NewRecharge) decide(f foundForRecharge) (rechargeRow, error) {
 }
 
 // amount is what comes in: as asked for, or as the voucher says.
-func (n *NewRecharge) amount(f foundForRecharge, currency money.Currency) (money.Amount, error) {
+func (n *NewRecharge) amount(f foundForCreate, currency money.Currency) (money.Amount, error) {
 	if f.vouchers {
 		return n.voucherAmount(f)
 	}
@@ -193,7 +193,7 @@ func (n *NewRecharge) amount(f foundForRecharge, currency money.Currency) (money
 	return amount, nil
 }
 
-func (n *NewRecharge) voucherAmount(f foundForRecharge) (money.Amount, error) {
+func (n *NewRecharge) voucherAmount(f foundForCreate) (money.Amount, error) {
 	of := money.Amount{Minor: f.voucherAmount, Currency: f.voucherCurrency}
 	switch {
 	case n.code == "":
@@ -235,72 +235,6 @@ func withMaskedCode(params map[string]json.RawMessage, code string) map[string]j
 	return masked
 }
 
-const openDaysSQL = `
-INSERT INTO provider_days (provider_id, day, total)
-SELECT d.provider, d.day, 0
-FROM unnest(@providers::bigint[], @days::date[]) AS d (provider, day)
-ORDER BY d.provider, d.day
-ON CONFLICT DO NOTHING`
-
-const lockDaysSQL = `
-SELECT t.provider_id, t.total
-FROM unnest(@providers::bigint[], @days::date[]) AS d (provider, day)
-JOIN provider_days t ON t.provider_id = d.provider AND t.day = d.day
-ORDER BY t.provider_id, t.day
-FOR NO KEY UPDATE OF t`
-
-// holdToDays refuses what would take a provider beyond its limit per day. The day's row
-// stays locked, so that two who come at once do not both find room for the last one.
-func holdToDays(ctx context.Context, tx pgx.Tx, all []*NewRecharge) error {
-	providers := make(map[int64]bool)
-	var day time.Time
-	for _, n := range all {
-		if n.verdict == nil && n.decided.limit > 0 {
-			providers[n.decided.provider] = true
-			day = dayOf(n.decided.CreatedAt)
-		}
-	}
-	if len(providers) == 0 {
-		return nil
-	}
-	totals, err := lockDays(ctx, tx, providers, day)
-	if err != nil {
-		return fmt.Errorf("lock the providers' days: %w", err)
-	}
-	for _, n := range all {
-		if n.verdict != nil || n.decided.limit == 0 {
-			continue
-		}
-		total := totals[n.decided.provider]
-		if n.decided.Amount.Minor > n.decided.limit-total {
-			n.verdict = &FieldError{"amount", "is beyond what is left of the provider's limit per day"}
-			continue
-		}
-		totals[n.decided.provider] = total + n.decided.Amount.Minor
-	}
-	return nil
-}
-
-func lockDays(ctx context.Context, tx pgx.Tx, providers map[int64]bool, day time.Time) (totals map[int64]int64, err error) {
-	var ids []int64
-	var days []time.Time
-	for id := range providers {
-		ids, days = append(ids, id), append(days, day)
-	}
-	args := pgx.NamedArgs{"providers": ids, "days": days}
-	if _, err := tx.Exec(ctx, openDaysSQL, args); err != nil {
-		return nil, err
-	}
-	rows, _ := tx.Query(ctx, lockDaysSQL, args)
-	totals = make(map[int64]int64)
-	var id, total int64
-	_, err = pgx.ForEachRow(rows, []any{&id, &total}, func() error {
-		totals[id] = total
-		return nil
-	})
-	return totals, err
-}
-
 // The accounts that money may go between stand before anybody can commit, so that a
 // settler never has to make one.
 const openRechargeAccountsSQL = `
@@ -325,12 +259,6 @@ UPDATE vouchers v
 SET recharge_id = d.recharge
 FROM unnest(@vouchers::bigint[], @recharges::uuid[]) AS d (voucher, recharge)
 WHERE v.id = d.voucher AND v.recharge_id IS NULL`
-
-const addToDaysSQL = `
-UPDATE provider_days t
-SET total = t.total + d.amount
-FROM unnest(@providers::bigint[], @days::date[], @amounts::bigint[]) AS d (provider, day, amount)
-WHERE t.provider_id = d.provider AND t.day = d.day`
 
 // insertRecharges stores what was decided with a handful of statements, whatever the
 // number. A voucher that somebody took meanwhile leaves its statement short, and the whole
@@ -420,37 +348,3 @@ func (c *rechargeColumns) openAccounts(batch *pgx.Batch) {
 	}
 	batch.Queue(openRechargeAccountsSQL, pgx.NamedArgs{"kinds": kinds, "owners": owners, "currencies": currencies})
 }
-
-// providerDay is a provider's UTC day.
-type providerDay struct {
-	provider int64
-	day      time.Time
-}
-
-func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
-
-// moveDays adds to what providers have taken on in a day, or takes away from it.
-func moveDays(batch *pgx.Batch, deltas map[providerDay]int64) {
-	if len(deltas) == 0 {
-		return
-	}
-	var providers, amounts []int64
-	var days []time.Time
-	for d, delta := range deltas {
-		providers, days, amounts = append(providers, d.provider), append(days, d.day), append(amounts, delta)
-	}
-	batch.Queue(addToDaysSQL, pgx.NamedArgs{"providers": providers, "days": days, "amounts": amounts}).Exec(affects(len(amounts)))
-}
-
-// ledgerKey names a ledger account by what it is for.
-type ledgerKey struct {
-	kind     string
-	owner    int64
-	currency money.Currency
-}
-
-const (
-	walletKind   = "wallet"
-	clearingKind = "provider_clearing"
-	suspenseKind = "suspense" // what came in and could be credited to nobody
-)

@@ -80,7 +80,7 @@ func (s *Store) AddUser(ctx context.Context, n NewUser) error {
 		return err
 	}
 	_, err = s.pool.Exec(ctx, addUserSQL, pgx.NamedArgs{
-		"name": n.Name, "card": s.found(cardNumber, n.Card), "pin": s.found(pinCode, n.PIN),
+		"name": n.Name, "card": s.fingerprintOf(cardNumber, n.Card), "pin": s.fingerprintOf(pinCode, n.PIN),
 		"pin_hash": pinHash, "password_hash": passwordHash, "rights": n.Rights,
 	})
 	for constraint, refusal := range map[string]error{
@@ -93,8 +93,8 @@ func (s *Store) AddUser(ctx context.Context, n NewUser) error {
 	return unavailable(wrap("add user", err))
 }
 
-// found is what a card or a PIN is found by; NULL for none.
-func (s *Store) found(kind secretKind, text string) []byte {
+// fingerprintOf is what a card or a PIN is found by; NULL for none.
+func (s *Store) fingerprintOf(kind secretKind, text string) []byte {
 	if text == "" {
 		return nil
 	}
