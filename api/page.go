@@ -2,7 +2,6 @@ package api
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -35,6 +34,3 @@ func ParseID(text string) (int64, bool) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	return n, err == nil && n > 0
 }
-
-// Time shows a time as ISO 8601 with milliseconds, in UTC.
-func Time(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -92,3 +92,6 @@ func Encode(v any) []byte {
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
+
+// Time shows a time as ISO 8601 with milliseconds, in UTC.
+func Time(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

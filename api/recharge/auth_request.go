@@ -28,11 +28,10 @@ var authParamNames = []string{"grant_type", "scope", "client_id", "client_secret
 // readAuthParams reads a body of JSON or of a form.
 func readAuthParams(c *gin.Context) (authParams, error) {
 	body, err := api.Body(c)
-	var refusal *api.Refusal
-	if errors.As(err, &refusal) && refusal.Code == "too_large" {
-		return nil, &api.Refusal{Status: http.StatusRequestEntityTooLarge, Code: refusal.Code, Message: "The body is too large."}
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, api.ErrTooLarge):
+		return nil, &api.Refusal{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: "The body is too large."}
+	case err != nil:
 		return nil, invalidRequest("The body is not UTF-8.")
 	}
 	p, err := parseAuthParams(c.GetHeader("Content-Type"), body)
