@@ -41,8 +41,8 @@ var rechargeWork = work{
 
 // What the demo has for back offices.
 const (
-	benchProvider = "external"
-	benchClient   = `{"grant_type":"client_credentials","scope":"credit","client_id":"demo","client_secret":"demo-secret"}`
+	benchProvider     = "external"
+	benchTokenRequest = `{"grant_type":"client_credentials","scope":"credit","client_id":"demo","client_secret":"demo-secret"}`
 )
 
 // openAccountsBesideDemo loads the demo's client and provider. They come first: the demo's
@@ -85,7 +85,7 @@ func (b *bench) createRecharges(ctx context.Context, c *contender, name, recipie
 
 func (b *bench) takeToken(ctx context.Context, c *contender, name string) (token string, err error) {
 	request := commands{
-		requests: [][]byte{httpRequest("POST", "/api/auth/token", benchClient)},
+		requests: [][]byte{httpRequest("POST", "/api/auth/token", benchTokenRequest)},
 		want:     answer{status: http.StatusOK, body: "{"},
 	}
 	err = b.call(ctx, c, name+": taking a token", request, func(_ int, a setUpAnswer) { token = a.AccessToken })

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 
@@ -60,20 +61,14 @@ func TestTheBooksOfRechargesShowWhatIsWrong(t *testing.T) {
 }
 
 func (b booked) store(db *storetest.DB) {
-	or := func(text, otherwise string) string {
-		if text == "" {
-			return otherwise
-		}
-		return text
-	}
 	recharge, operation := uuid.New(), uuid.New()
 	db.Exec(`INSERT INTO clients (client_id, secret_hash, scopes, rights) VALUES ('c', '', '{}', '{}')`)
 	db.Exec(`INSERT INTO providers (reference, name, currency) VALUES ('p', 'p', 810)`)
 	db.Exec(`INSERT INTO recharges (id, provider_id, account_id, amount, currency, description, params, client_id, state, created_at, updated_at, expires_at)
 		SELECT $1, p.id, (SELECT min(id) FROM accounts), 500, 810, '', '{}', c.id, $2, now(), now(), now()
-		FROM providers p, clients c WHERE p.reference = 'p' AND c.client_id = 'c'`, recharge, or(b.state, "committed"))
+		FROM providers p, clients c WHERE p.reference = 'p' AND c.client_id = 'c'`, recharge, cmp.Or(b.state, "committed"))
 	db.Exec(`INSERT INTO operations (id, type, resource, due_at, status, finished_at) VALUES ($1, $2, $3, now(), 'succeeded', now())`,
-		operation, or(b.operation, "recharge.commit"), recharge)
+		operation, cmp.Or(b.operation, "recharge.commit"), recharge)
 	db.Exec(`INSERT INTO ledger_accounts (kind, owner, currency, may_go_negative)
 		SELECT 'wallet', id, 810, false FROM accounts
 		UNION ALL SELECT 'provider_clearing', id, 810, true FROM providers UNION ALL SELECT 'suspense', 0, 810, true`)
@@ -86,7 +81,7 @@ func (b booked) store(db *storetest.DB) {
 			SELECT $1, $2, d.id, c.id, $3, 810, $4, sha256(''), now()
 			FROM ledger_accounts d, ledger_accounts c
 			WHERE d.kind = $5 AND c.kind = 'wallet' AND c.owner = (SELECT `+owner+`(id) FROM accounts)`,
-			kind, recharge, 500-b.less, operation, or(b.debited, "provider_clearing"))
+			kind, recharge, 500-b.less, operation, cmp.Or(b.debited, "provider_clearing"))
 	}
 	if !b.nothing {
 		transfer("recharge")

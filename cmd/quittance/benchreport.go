@@ -168,11 +168,11 @@ func figuresTable(all map[string]figures) string {
 		{"paced: due → answered p99, ms", "%.1f", func(f figures) float64 { return f.AcceptP99 }},
 		{"saturated: accept → settled p50, ms", "%.1f", func(f figures) float64 { return f.SaturatedP50 }},
 		{"saturated: accept → settled p99, ms", "%.1f", func(f figures) float64 { return f.SaturatedP99 }},
-		{"asked to come back (503)", "%.0f", func(f figures) float64 { return float64(f.Refused) }},
+		{refusedRow, "%.0f", func(f figures) float64 { return float64(f.Refused) }},
 		{"api: resident, MB", "%.1f", func(f figures) float64 { return f.APIMB }},
 		{"worker: resident, MB", "%.1f", func(f figures) float64 { return f.WorkerMB }},
 	} {
-		if never(all, row.value) {
+		if row.name != refusedRow && never(all, row.value) {
 			continue // not a part of this work
 		}
 		cells := table.Row{row.name}
@@ -184,10 +184,13 @@ func figuresTable(all map[string]figures) string {
 	return t.Render()
 }
 
-// never says that a figure was not measured, for any distribution. No refusals are a figure.
+// refusedRow is shown without a figure as well: that nobody was refused is one.
+const refusedRow = "asked to come back (503)"
+
+// never says that a figure was not measured, for any distribution.
 func never(all map[string]figures, value func(figures) float64) bool {
 	for _, f := range all {
-		if value(f) != 0 || value(figures{Refused: 1}) != 0 {
+		if value(f) != 0 {
 			return false
 		}
 	}
