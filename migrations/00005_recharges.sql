@@ -1,6 +1,6 @@
 -- +goose Up
 
--- The time by which deciding is done: the database's clock, which only development moves.
+-- The time that decides what has expired: the database's clock, which only development moves.
 CREATE TABLE deciding_clock (
     only_row boolean  PRIMARY KEY DEFAULT true CHECK (only_row),
     ahead    interval NOT NULL DEFAULT '0'

@@ -11,8 +11,8 @@ const readDecidingTimeSQL = `
 SELECT deciding_time(), c.ahead
 FROM deciding_clock c`
 
-// DecidingTime returns the time by which is decided what has expired, and how far it is
-// ahead of the database's clock: not at all, but in development.
+// DecidingTime returns the time that decides what has expired, and how far it is ahead of
+// the database's clock: not at all, but in development.
 func (s *Store) DecidingTime(ctx context.Context) (now time.Time, ahead time.Duration, err error) {
 	ctx, cancel := reading(ctx)
 	defer cancel()
@@ -24,8 +24,8 @@ const setClockAheadSQL = `
 UPDATE deciding_clock
 SET ahead = @ahead`
 
-// SetClockAhead moves the time by which is decided what has expired. It is for development
-// only: the caller sees to that.
+// SetClockAhead moves the time that decides what has expired. It is for development only:
+// the caller sees to that.
 func (s *Store) SetClockAhead(ctx context.Context, ahead time.Duration) error {
 	_, err := s.pool.Exec(ctx, setClockAheadSQL, pgx.NamedArgs{"ahead": ahead})
 	return unavailable(wrap("set the deciding clock", err))

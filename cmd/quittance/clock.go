@@ -18,9 +18,9 @@ func (o *operator) clock() *cobra.Command {
 	var ahead time.Duration
 	cmd := &cobra.Command{
 		Use:   "clock",
-		Short: "Show or move the time by which is decided; in development only",
-		Long: `Show the time by which is decided what has expired, or move it: it is the database's clock
-and, in development, as much more as --ahead says. What has expired stays so when the clock
+		Short: "Show or move the time that decides what has expired; in development only",
+		Long: `Show the time that decides what has expired, or move it: it is the database's clock and, in
+development, as much more as --ahead says. What has expired stays so when the clock
 is moved back.
 
 Refused unless QUITTANCE_ENV is development.`,
