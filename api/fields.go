@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -88,19 +89,10 @@ func (t *Text) UnmarshalJSON(b []byte) error {
 		t.wrong = "is not a valid string"
 	case utf8.RuneCountInString(t.Value) > maxText:
 		t.wrong = "must have at most 1000 characters"
-	case hasControl(t.Value):
+	case strings.ContainsFunc(t.Value, unicode.IsControl):
 		t.wrong = "must not have control characters"
 	}
 	return nil
-}
-
-func hasControl(s string) bool {
-	for _, r := range s {
-		if unicode.IsControl(r) {
-			return true
-		}
-	}
-	return false
 }
 
 // UnmarshalJSON never fails: what is wrong is reported with the field's name by Problems.

@@ -66,7 +66,7 @@ func checkMembers(p api.Problems, members api.Object) {
 	p.Check("params", len(members) <= maxMembers, "must have at most 50 members")
 	for name := range members {
 		p.Check("params", name != "" && utf8.RuneCountInString(name) <= maxName, "must have names of 1 to 100 characters")
-		p.Check("params", strings.IndexFunc(name, unicode.IsControl) < 0, "must not have control characters in names")
+		p.Check("params", !strings.ContainsFunc(name, unicode.IsControl), "must not have control characters in names")
 	}
 }
 

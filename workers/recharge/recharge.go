@@ -1,4 +1,5 @@
-// Package recharge commits, rolls back and expires recharges, in sets.
+// Package recharge commits, rolls back and expires recharges, and books late money into
+// suspense, in sets.
 //
 // As with payments, nothing outside the database takes part: an attempt either commits as
 // a whole or did not happen, and a message that comes again does nothing. Only faults of a

@@ -4,6 +4,10 @@
 // not, and each open one says when it should have been dealt with. What is late without a
 // backlog to explain it is enqueued again; the copy that was thought lost is stale if it
 // turns up.
+//
+// It also begins what nobody asks for: the expiry of recharges that were not committed in
+// time, and forgetting tokens and failed logins that are long past. Each step is bounded and
+// may be taken by any number of processes at once.
 package schedule
 
 import (
