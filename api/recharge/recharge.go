@@ -51,8 +51,12 @@ func New(cfg Config) api.API {
 		providers = "/v3/rechargeProviders"
 		payments  = providers + "/:reference/payments"
 		payment   = payments + "/:id"
+		manager   = "scope credit, right manage_payments"
 	)
 	h := &handlers{Config: cfg}
+	byManager := func(handle func(*gin.Context, store.Caller) error) api.Handler {
+		return h.by(handle, store.RightManagePayments)
+	}
 	return api.API{
 		Prefix:   "/v3/",
 		Mistake:  http.StatusBadRequest,
@@ -60,12 +64,12 @@ func New(cfg Config) api.API {
 		Refusals: refusals,
 		Routes: []api.Route{
 			{Method: http.MethodGet, Path: providers, Who: "scope credit", Handle: h.by(h.listProviders)},
-			{Method: http.MethodGet, Path: payments, Who: "and right manage_payments", Handle: h.by(h.listPayments, store.RightManagePayments)},
-			{Method: http.MethodPost, Path: payments, Who: "and right manage_payments", Handle: h.by(h.createPayment, store.RightManagePayments)},
-			{Method: http.MethodGet, Path: payment, Who: "and right manage_payments", Handle: h.by(h.showPayment, store.RightManagePayments)},
-			{Method: http.MethodPatch, Path: payment, Who: "and right manage_payments", Handle: h.by(h.updatePayment, store.RightManagePayments)},
-			{Method: http.MethodPost, Path: payment + "/commit", Who: "and right manage_payments", Handle: h.by(h.commitPayment, store.RightManagePayments)},
-			{Method: http.MethodPost, Path: payment + "/rollback", Who: "and right manage_payments", Handle: h.by(h.rollBackPayment, store.RightManagePayments)},
+			{Method: http.MethodGet, Path: payments, Who: manager, Handle: byManager(h.listPayments)},
+			{Method: http.MethodPost, Path: payments, Who: manager, Handle: byManager(h.createPayment)},
+			{Method: http.MethodGet, Path: payment, Who: manager, Handle: byManager(h.showPayment)},
+			{Method: http.MethodPatch, Path: payment, Who: manager, Handle: byManager(h.updatePayment)},
+			{Method: http.MethodPost, Path: payment + "/commit", Who: manager, Handle: byManager(h.commitPayment)},
+			{Method: http.MethodPost, Path: payment + "/rollback", Who: manager, Handle: byManager(h.rollBackPayment)},
 		},
 	}
 }
