@@ -1,6 +1,7 @@
 package recharge
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"mime"
@@ -46,11 +47,14 @@ func readAuthParams(c *gin.Context) (authParams, error) {
 	return p, nil
 }
 
+// parseAuthParams goes by the Content-Type, but that an object is JSON whatever it says: curl
+// calls all that it sends a form.
 func parseAuthParams(contentType string, body []byte) (authParams, error) {
-	switch kind, _, _ := mime.ParseMediaType(contentType); kind {
-	case "application/json":
+	kind, _, _ := mime.ParseMediaType(contentType)
+	switch {
+	case kind == "application/json", bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")):
 		return jsonParams(body)
-	case "application/x-www-form-urlencoded":
+	case kind == "application/x-www-form-urlencoded":
 		return formParams(body)
 	}
 	return nil, invalidRequest("The Content-Type is application/x-www-form-urlencoded or application/json.")

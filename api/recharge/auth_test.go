@@ -162,6 +162,7 @@ func TestEveryGrantGivesTokens(t *testing.T) {
 		{"scopes that nobody has", jsonBody, `{"grant_type":"client_credentials","scope":"users printers",` + demo + `}`, nil, "", 0},
 		{"what is unknown is ignored", jsonBody, `{"grant_type":"client_credentials","more":[1],"login_info":null,` + demo + `}`, nil, "credit", 0},
 		{"a form", formBody, form("grant_type", "client_credentials", "client_id", "demo", "client_secret", "demo-secret"), nil, "credit", 0},
+		{"an object, whatever it is called", formBody, ` {"grant_type":"client_credentials",` + demo + `}`, nil, "credit", 0},
 		{"Basic", formBody, form("grant_type", "client_credentials"), basic, "credit", 0},
 		{"Basic, and the same id in the body", jsonBody, `{"grant_type":"client_credentials","client_id":"demo"}`, basic, "credit", 0},
 		{"Basic, form-encoded", formBody, form("grant_type", "client_credentials"), []string{"Authorization", "basic ZGVtbzpkZW1vJTJEc2VjcmV0"}, "credit", 0},
@@ -298,8 +299,8 @@ func TestWhatIsRefusedIsRefusedInTheWordsOfTheRFC(t *testing.T) {
 		{"broken JSON", jsonBody, `{`, "", 400, "invalid_request"},
 		{"JSON that is no object", jsonBody, `[]`, "", 400, "invalid_request"},
 		{"a body that is not UTF-8", jsonBody, "{\xff}", "", 400, "invalid_request"},
-		{"another type of body", "text/plain", `{` + grant + `,` + demo + `}`, "", 400, "invalid_request"},
-		{"no type of body", "", `{` + grant + `,` + demo + `}`, "", 400, "invalid_request"},
+		{"another type of body", "text/plain", "grant_type=client_credentials&client_id=demo&client_secret=demo-secret", "", 400, "invalid_request"},
+		{"no type of body", "", "grant_type=client_credentials&client_id=demo&client_secret=demo-secret", "", 400, "invalid_request"},
 		{"a body that is too large", jsonBody, strings.Repeat(" ", 1<<20+1), "", 413, "invalid_request"},
 	} {
 		var headers []string
