@@ -80,6 +80,7 @@ type system struct {
 	mu         sync.Mutex
 	unexpected []string // answers that blame us
 	secrets    []string // that clients were given
+	serverLogs []string // where the servers are its own
 	outages    bool     // the test breaks something: then they are expected
 }
 
@@ -111,6 +112,7 @@ func startOwn(t testing.TB, env ...string) (*system, *local.Servers) {
 	}
 	s := start(t, false, database, servers.RabbitMQ.URL(), env...)
 	s.outages = true
+	s.serverLogs = []string{filepath.Join(dir, "postgresql.log"), filepath.Join(dir, "rabbitmq.log")}
 	awaitQueuesKept(t, dir)
 	return s, servers
 }
@@ -237,12 +239,12 @@ func (s *system) finish() {
 				s.t.Errorf("%s logged %q: %.3000s", p, trouble, log[at:])
 			}
 		}
-		s.checkNoSecrets(log, p)
 		if s.t.Failed() {
 			s.t.Logf("%s: %s", p, lastLines(p.log))
 		}
 	}
 	s.client.CloseIdleConnections()
+	s.checkNoSecrets()
 	if len(s.unexpected) > 0 {
 		s.t.Errorf("%d answers blame us, the first is %s", len(s.unexpected), s.unexpected[0])
 	}
