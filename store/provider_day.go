@@ -1,8 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -82,6 +85,10 @@ func lockDays(ctx context.Context, tx pgx.Tx, providers map[int64]bool, day time
 	return totals, err
 }
 
+func (d providerDay) compare(other providerDay) int {
+	return cmp.Or(cmp.Compare(d.provider, other.provider), d.day.Compare(other.day))
+}
+
 const addToDaysSQL = `
 UPDATE provider_days t
 SET total = t.total + d.amount
@@ -95,8 +102,8 @@ func moveDays(batch *pgx.Batch, deltas map[providerDay]int64) {
 	}
 	var providers, amounts []int64
 	var days []time.Time
-	for d, delta := range deltas {
-		providers, days, amounts = append(providers, d.provider), append(days, d.day), append(amounts, delta)
+	for _, d := range slices.SortedFunc(maps.Keys(deltas), providerDay.compare) { // in the order of lockDays
+		providers, days, amounts = append(providers, d.provider), append(days, d.day), append(amounts, deltas[d])
 	}
 	batch.Queue(addToDaysSQL, pgx.NamedArgs{"providers": providers, "days": days, "amounts": amounts}).Exec(affects(len(amounts)))
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -223,27 +224,29 @@ func amountOf(text string) func(*store.NewRecharge) {
 func TestAProvidersDayHasItsLimit(t *testing.T) {
 	t.Parallel()
 	db := newRecharging(t)
-	db.Provider("external", func(p *store.NewProvider) { p.LimitPerDay = 500 })
 	processes := []*store.Store{db.Store, storetest.Open(t, db.URL)}
 	owner := db.Account(0)
-	all := make([]store.NewRecharge, 16)
-	for i := range all {
-		all[i] = db.NewRecharge(owner, "1")
-	}
 	var created []store.RechargeID
-	for i, err := range atOnce(len(all), func(i int) error {
-		_, err := processes[i%2].CreateRecharge(t.Context(), all[i])
-		return err
-	}) {
-		var wrong *store.FieldError
-		if err == nil {
-			created = append(created, all[i].ID)
-		} else if !errors.As(err, &wrong) {
-			t.Error(err)
+	for limit := int64(500); limit <= 3000; limit += 500 { // from the second round on the day has its row
+		db.Provider("external", func(p *store.NewProvider) { p.LimitPerDay = limit })
+		all := make([]store.NewRecharge, 16)
+		for i := range all {
+			all[i] = db.NewRecharge(owner, "1")
 		}
-	}
-	if len(created) != 5 {
-		t.Fatalf("%d recharges of 1.00 fit into 5.00", len(created))
+		for i, err := range atOnce(len(all), func(i int) error {
+			_, err := processes[i%2].CreateRecharge(t.Context(), all[i])
+			return err
+		}) {
+			var wrong *store.FieldError
+			if err == nil {
+				created = append(created, all[i].ID)
+			} else if !errors.As(err, &wrong) {
+				t.Error(err)
+			}
+		}
+		if len(created) != int(limit/100) {
+			t.Fatalf("%d recharges of 1.00 fit into %d", len(created), limit)
+		}
 	}
 	db.CheckInvariants()
 
@@ -253,6 +256,82 @@ func TestAProvidersDayHasItsLimit(t *testing.T) {
 	if _, err := db.CreateRecharge(t.Context(), db.NewRecharge(owner, "0.01")); err == nil {
 		t.Error("and no more, but one was created")
 	}
+	db.CheckInvariants()
+}
+
+// A commit that is read while the recharge is created, and written when it was rolled back:
+// it waits in between for whoever has its idempotency key.
+func TestARechargeThatMovesOnWhileItIsCommandedIsReadAgain(t *testing.T) {
+	t.Parallel()
+	db := newRecharging(t)
+	id := db.Recharge(db.Account(0), "1")
+	commit := storetest.Command(store.RechargeCommit, id)
+	commit.Once = store.Once{Scope: "back office", Key: "k", Request: "r"}
+	scope := sha256.Sum256([]byte(commit.Once.Scope))
+	other, err := db.Pool().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback(context.WithoutCancel(t.Context()))
+	const claim = "INSERT INTO idempotency_keys (scope, key, fingerprint, status, answer) VALUES ($1, 'k', '', 0, '')"
+	if _, err := other.Exec(t.Context(), claim, scope[:]); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := db.AcceptRecharge(t.Context(), commit)
+		answered <- err
+	}()
+	db.Eventually("the commit waits", 1, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+	rollback := db.Elsewhere().Commanded(store.RechargeRollback, id)
+	db.SettleRecharge(rollback)
+	if err := other.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; !errors.Is(err, store.ErrRechargeState) {
+		t.Errorf("the commit: %v, want the wrong state", err)
+	}
+	if n := db.Count("SELECT count(*) FROM operations"); n != 1 {
+		t.Errorf("%d operations, want that of the rollback", n)
+	}
+	db.CheckInvariants()
+}
+
+// Who holds a wallet holds up the recharges of it and no others, and nobody is refused.
+func TestAHeldWalletHoldsUpOnlyItsRecharges(t *testing.T) {
+	t.Parallel()
+	db := newRecharging(t)
+	held, free := db.Account(1), db.Account(0)
+	batch := []store.Ref{
+		db.Commanded(store.RechargeCommit, db.Recharge(held, "1")),
+		db.Commanded(store.RechargeCommit, db.Recharge(free, "2")),
+		db.Commanded(store.RechargeRollback, db.Recharge(held, "3")),
+	}
+	tx, err := db.Pool().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.WithoutCancel(t.Context()))
+	if _, err := tx.Exec(t.Context(), "SELECT FROM ledger_accounts WHERE kind = 'wallet' AND owner = $1 FOR UPDATE", held.ID); err != nil {
+		t.Fatal(err)
+	}
+	settle := func(what string, want ...store.Status) {
+		t.Helper()
+		outcomes, err := db.SettleRecharges(t.Context(), batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, o := range outcomes {
+			if o.Status != want[i] {
+				t.Errorf("%s, message %d: %+v, want %q", what, i, o, want[i])
+			}
+		}
+	}
+	settle("while it is held", "", store.Succeeded, store.Succeeded)
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	settle("afterwards", store.Succeeded, "", "")
 	db.CheckInvariants()
 }
 

@@ -526,7 +526,13 @@ func (s *system) holdSettling() (release func()) {
 			RETURN NULL;
 		END $$`)
 	s.exec(`CREATE TRIGGER hold BEFORE INSERT ON transfers FOR EACH STATEMENT EXECUTE FUNCTION hold()`)
-	return sync.OnceFunc(func() { s.exec(`DELETE FROM held`) })
+	release = sync.OnceFunc(func() {
+		if _, err := s.books.Pool().Exec(context.Background(), `DELETE FROM held`); err != nil {
+			s.t.Error(err)
+		}
+	})
+	s.t.Cleanup(release)
+	return release
 }
 
 // awaitEnds waits until nothing that was accepted is open.

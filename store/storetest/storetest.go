@@ -288,6 +288,12 @@ func (db *DB) SettleRecharge(ref store.Ref) store.Outcome {
 	return outcomes[0]
 }
 
+// Elsewhere is the same database as another process has it.
+func (db *DB) Elsewhere() *DB {
+	db.t.Helper()
+	return &DB{Store: Open(db.t, db.URL), URL: db.URL, t: db.t}
+}
+
 // Exec runs SQL past the store: how a test makes the damage, or the clock, that it needs.
 func (db *DB) Exec(sql string, args ...any) {
 	db.t.Helper()

@@ -77,7 +77,7 @@ func (w *worker) look(ctx context.Context) {
 // enqueueDue looks after one queue. While the broker cannot say how much waits in it,
 // nothing is enqueued: the outbox would only grow.
 func (w *worker) enqueueDue(ctx context.Context, name string) {
-	n := w.inSteps(ctx, "enqueue again: "+name, func(ctx context.Context, limit int) (int, error) {
+	n := w.inSteps(ctx, "enqueue again "+name, func(ctx context.Context, limit int) (int, error) {
 		depth, err := w.depths.Depth(ctx, name)
 		if err != nil {
 			w.log.Debug("schedule", "queue", name, "error", err)
@@ -85,7 +85,10 @@ func (w *worker) enqueueDue(ctx context.Context, name string) {
 		}
 		return w.books.EnqueueDue(ctx, name, depth, limit)
 	})
-	w.metrics.again.WithLabelValues(name).Add(float64(n))
+	if n > 0 {
+		w.log.Warn("enqueued again", "queue", name, "operations", n) // messages were lost
+		w.metrics.again.WithLabelValues(name).Add(float64(n))
+	}
 }
 
 // inSteps takes bounded steps until there is nothing left to do, and returns how much was
@@ -104,7 +107,7 @@ func (w *worker) inSteps(ctx context.Context, what string, step func(ctx context
 		}
 	}
 	if done > 0 {
-		w.log.Warn("schedule", "step", what, "rows", done)
+		w.log.Info("schedule", "step", what, "rows", done)
 	}
 	return done
 }

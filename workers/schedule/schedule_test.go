@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -18,6 +20,8 @@ type late struct {
 	depth map[string]int
 	err   error
 	calls int
+
+	expiring, forgotten int // recharges and tokens past their time
 }
 
 func (l *late) EnqueueDue(_ context.Context, name string, depth, limit int) (int, error) {
@@ -30,8 +34,17 @@ func (l *late) EnqueueDue(_ context.Context, name string, depth, limit int) (int
 	return n, l.err
 }
 
-func (l *late) ExpireRecharges(context.Context, int) (int, error) { return 0, nil }
-func (l *late) ForgetTokens(context.Context, int) (int, error)    { return 0, nil }
+func (l *late) ExpireRecharges(_ context.Context, limit int) (int, error) {
+	n := min(l.expiring, limit)
+	l.expiring -= n
+	return n, nil
+}
+
+func (l *late) ForgetTokens(_ context.Context, limit int) (int, error) {
+	n := min(l.forgotten, limit)
+	l.forgotten -= n
+	return n, nil
+}
 
 func (l *late) Queues() []string { return []string{queue.Payments} }
 
@@ -65,4 +78,19 @@ func TestOneRound(t *testing.T) {
 			t.Errorf("%s: %v counted, want %v", story.name, got, story.again)
 		}
 	}
+}
+
+func TestItBeginsWhatNobodyAsksFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &late{left: map[string]int{}, depth: map[string]int{queue.Payments: 0}, expiring: 1200, forgotten: 700}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- New(l, l, slog.New(slog.NewTextHandler(io.Discard, nil)), NewMetrics()).Run(ctx) }()
+		time.Sleep(2 * forgetInterval) // of the bubble's clock
+		stop()
+		if err := <-ended; err != nil || l.expiring != 0 || l.forgotten != 0 {
+			t.Errorf("it ends with %v, and leaves %d recharges and %d tokens", err, l.expiring, l.forgotten)
+		}
+	})
 }
