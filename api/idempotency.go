@@ -10,7 +10,7 @@ import (
 	"github.com/quittance/quittance/store"
 )
 
-var errKeyMalformed = &Refusal{Code: "idempotency_key_malformed", Message: "The Idempotency-Key must be 1 to 255 printable ASCII characters!"}
+var errKeyMalformed = &Refusal{Code: "idempotency_key_malformed", Message: "The Idempotency-Key must be one of 1 to 255 printable ASCII characters!"}
 
 var saneKey = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
 
@@ -19,11 +19,12 @@ var saneKey = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
 // may hold a credential, and two strangers may choose the same key. answer is what the
 // request is answered if it is accepted, now and at every repeat.
 func Once(c *gin.Context, scope string, body []byte, answer store.Answer) (store.Once, error) {
-	key := c.GetHeader("Idempotency-Key")
-	if key == "" {
+	keys := c.Request.Header.Values("Idempotency-Key")
+	if len(keys) == 0 {
 		return store.Once{Answer: answer}, nil
 	}
-	if !saneKey.MatchString(key) {
+	key := keys[0]
+	if len(keys) > 1 || !saneKey.MatchString(key) { // of two, nobody knows which is meant
 		return store.Once{}, errKeyMalformed
 	}
 	endpoint := c.Request.Method + " " + c.Request.URL.Path

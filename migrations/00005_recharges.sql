@@ -36,10 +36,11 @@ CREATE TABLE providers (
 -- What a provider with a limit per day has taken on, by UTC day; less what was rolled back
 -- or expired.
 CREATE TABLE provider_days (
-    provider_id bigint NOT NULL REFERENCES providers (id),
-    day         date   NOT NULL,
-    total       bigint NOT NULL,
-    PRIMARY KEY (provider_id, day),
+    provider_id bigint   NOT NULL REFERENCES providers (id),
+    currency    smallint NOT NULL,
+    day         date     NOT NULL,
+    total       bigint   NOT NULL,
+    PRIMARY KEY (provider_id, currency, day),
     CONSTRAINT total_is_not_negative CHECK (total >= 0)
 ) WITH (fillfactor = 70);
 
@@ -59,6 +60,7 @@ CREATE TABLE recharges (
     state       text        NOT NULL DEFAULT 'created',
     reason      text        NOT NULL DEFAULT '',
     limited_day date,
+    voucher_id  bigint,
     created_at  timestamptz NOT NULL,
     updated_at  timestamptz NOT NULL,
     expires_at  timestamptz NOT NULL,

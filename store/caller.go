@@ -23,11 +23,13 @@ type Caller struct {
 var ErrTokenInvalid = errors.New("the access token is invalid")
 
 const authorizeSQL = `
-SELECT t.client_id, coalesce(t.user_id, 0), t.scopes, coalesce(u.rights, c.rights), t.expires_at - now()
+SELECT g.client_id, coalesce(g.user_id, 0), t.scopes, coalesce(u.rights, c.rights), t.expires_at - now()
 FROM tokens t
-JOIN clients c ON c.id = t.client_id
-LEFT JOIN users u ON u.id = t.user_id
-WHERE t.hash = @hash AND t.kind = 'access' AND t.revoked_at IS NULL AND t.expires_at > now()
+JOIN grants g     ON g.id = t.grant_id
+JOIN clients c    ON c.id = g.client_id
+LEFT JOIN users u ON u.id = g.user_id
+WHERE t.hash = @hash AND t.kind = 'access' AND t.expires_at > now()
+  AND NOT g.revoked AND g.created_at >= c.grants_from AND g.created_at >= coalesce(u.grants_from, '-infinity')
   AND NOT c.disabled AND u.disabled IS NOT TRUE`
 
 // Authorize returns whom an access token stands for, or ErrTokenInvalid.

@@ -112,24 +112,27 @@ func (s *Store) Clients(ctx context.Context, page Page[int64]) ([]Client, error)
 	return clients, unavailable(wrap("list clients", err))
 }
 
+const holdClientToChangeSQL = `
+SELECT c.id
+FROM clients c
+WHERE c.client_id = @client
+FOR NO KEY UPDATE`
+
 const setClientDisabledSQL = `
 UPDATE clients
-SET disabled = @disabled
-WHERE client_id = @client
-RETURNING id`
+SET disabled = @disabled, grants_from = clock_timestamp()
+WHERE id = @id`
 
 // SetClientDisabled disables a client and revokes all its tokens, or enables it again: the
 // tokens of before stay revoked. Its error is ErrClientNotFound.
 func (s *Store) SetClientDisabled(ctx context.Context, clientID string, disabled bool) error {
-	change := pgx.NamedArgs{"client": clientID, "disabled": disabled}
-	return s.changeClient(ctx, clientID, setClientDisabledSQL, change)
+	return s.changeClient(ctx, clientID, setClientDisabledSQL, pgx.NamedArgs{"disabled": disabled})
 }
 
 const setClientSecretSQL = `
 UPDATE clients
-SET secret_hash = @hash
-WHERE client_id = @client
-RETURNING id`
+SET secret_hash = @hash, grants_from = clock_timestamp()
+WHERE id = @id`
 
 // RenewClientSecret gives a client a new secret and revokes all its tokens. The old secret
 // is worth nothing from that commit on. Its error is ErrClientNotFound.
@@ -139,19 +142,30 @@ func (s *Store) RenewClientSecret(ctx context.Context, clientID string) (secret 
 	if err != nil {
 		return "", err
 	}
-	return secret, s.changeClient(ctx, clientID, setClientSecretSQL, pgx.NamedArgs{"client": clientID, "hash": hash})
+	return secret, s.changeClient(ctx, clientID, setClientSecretSQL, pgx.NamedArgs{"hash": hash})
 }
 
-// changeClient changes a client's row and revokes its tokens, together. Whoever issues
-// tokens holds the row, shared, as it was when the client proved itself: so tokens are
-// either committed before the change and revoked here, or not issued.
+const forgetAttemptsOfSQL = `
+DELETE FROM login_attempts
+WHERE subject LIKE @subject || ' at %' OR subject = ANY(@others::text[])`
+
+// changeClient changes a client's row, ends all its grants and lifts its locks. Whoever
+// issues tokens holds the row, shared, as it was when the client proved itself. The row is
+// locked here before the clock is read: so a grant either began before that, and is worth
+// nothing any more, or finds the client changed.
 func (s *Store) changeClient(ctx context.Context, clientID, sql string, change pgx.NamedArgs) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		var id int64
-		if err := tx.QueryRow(ctx, sql, change).Scan(&id); err != nil {
+		if err := tx.QueryRow(ctx, holdClientToChangeSQL, pgx.NamedArgs{"client": clientID}).Scan(&id); err != nil {
 			return err
 		}
-		return revokeTokensOf(ctx, tx, id, 0)
+		change["id"] = id
+		if _, err := tx.Exec(ctx, sql, change); err != nil {
+			return err
+		}
+		who := pgx.NamedArgs{"subject": s.subjectName("client", id, ""), "others": []string{sharedSubject(id)}}
+		_, err := tx.Exec(ctx, forgetAttemptsOfSQL, who)
+		return err
 	})
 	s.callers.forget() // whatever became of the commit
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -29,8 +29,8 @@ func parseID[Kind any](text string) (ID[Kind], bool) {
 		return ID[Kind]{}, false
 	}
 	id, err := uuid.Parse(text)
-	if err != nil {
-		return ID[Kind]{}, false // uuid.Parse returns what it had read so far
+	if err != nil || id == uuid.Nil {
+		return ID[Kind]{}, false // uuid.Parse returns what it had read so far; and the zero ID names nothing
 	}
 	return ID[Kind](id), true
 }

@@ -117,12 +117,15 @@ type subject struct {
 func (s *Store) whoTries(client int64, known knownUser, l Login) subject {
 	switch l.Type {
 	case LoginCard, LoginPIN:
-		return subject{name: fmt.Sprintf("cards and PINs by client %d", client), shared: true}
+		return subject{name: sharedSubject(client), shared: true}
 	case LoginPassword:
 		return subject{name: s.subjectName("user", known.ID, l.Name)}
 	}
 	return subject{name: s.subjectName("user", known.ID, l.Card)}
 }
+
+// sharedSubject is whoever tries cards and PINs by way of a client.
+func sharedSubject(client int64) string { return fmt.Sprintf("cards and PINs by client %d", client) }
 
 // subjectName names a row by its id and a stranger by what he gave, which nobody can read
 // back: he is counted and locked like the others, so that a lock does not tell who exists.

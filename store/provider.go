@@ -49,10 +49,10 @@ VALUES (@reference, @name, @description, @params, @currency, nullif(@per_payment
 ON CONFLICT (reference) DO UPDATE
 SET name = excluded.name, description = excluded.description, params = excluded.params, currency = excluded.currency,
     limit_per_payment = excluded.limit_per_payment, limit_per_day = excluded.limit_per_day,
-    expires_after = excluded.expires_after, enabled = excluded.enabled`
+    expires_after = excluded.expires_after`
 
-// PutProvider makes a provider, or changes the one of this reference. What was created
-// before keeps its currency and its time of expiry.
+// PutProvider makes a provider, or changes the one of this reference, but not whether it is
+// enabled. What was created before keeps its currency and its time of expiry.
 func (s *Store) PutProvider(ctx context.Context, p NewProvider) error {
 	if p.Params == nil {
 		p.Params = []string{}
@@ -62,6 +62,21 @@ func (s *Store) PutProvider(ctx context.Context, p NewProvider) error {
 		"per_payment": p.LimitPerPayment, "per_day": p.LimitPerDay, "expires_after": p.ExpiresAfter, "enabled": p.Enabled,
 	})
 	return unavailable(wrap("put provider "+p.Reference, err))
+}
+
+const setProviderEnabledSQL = `
+UPDATE providers
+SET enabled = @enabled
+WHERE reference = @reference`
+
+// SetProviderEnabled lets a provider take new recharges, or not. Its error is
+// ErrProviderNotFound.
+func (s *Store) SetProviderEnabled(ctx context.Context, reference string, enabled bool) error {
+	tag, err := s.pool.Exec(ctx, setProviderEnabledSQL, pgx.NamedArgs{"reference": reference, "enabled": enabled})
+	if err == nil && tag.RowsAffected() == 0 {
+		return ErrProviderNotFound
+	}
+	return unavailable(wrap("switch provider "+reference, err))
 }
 
 const allProvidersSQL = `

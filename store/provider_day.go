@@ -9,101 +9,109 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/quittance/quittance/store/money"
 )
 
-// providerDay is a provider's UTC day.
+// providerDay is a provider's UTC day, in one currency.
 type providerDay struct {
 	provider int64
+	currency money.Currency
 	day      time.Time
 }
 
-func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+// dayOf is the day that a recharge counts for, where its provider has a limit.
+func dayOf(r rechargeRow) providerDay {
+	return providerDay{r.provider, r.Amount.Currency, r.CreatedAt.UTC().Truncate(24 * time.Hour)}
+}
+
+func (d providerDay) compare(other providerDay) int {
+	return cmp.Or(cmp.Compare(d.provider, other.provider), cmp.Compare(d.currency, other.currency), d.day.Compare(other.day))
+}
+
+// dayColumns are days in the order in which they are locked everywhere, with an amount each.
+func dayColumns(amounts map[providerDay]int64) pgx.NamedArgs {
+	var providers, each []int64
+	var currencies []money.Currency
+	var days []time.Time
+	for _, d := range slices.SortedFunc(maps.Keys(amounts), providerDay.compare) {
+		providers, currencies, days, each = append(providers, d.provider), append(currencies, d.currency), append(days, d.day), append(each, amounts[d])
+	}
+	return pgx.NamedArgs{"providers": providers, "currencies": currencies, "days": days, "amounts": each}
+}
 
 const openDaysSQL = `
-INSERT INTO provider_days (provider_id, day, total)
-SELECT d.provider, d.day, 0
-FROM unnest(@providers::bigint[], @days::date[]) AS d (provider, day)
-ORDER BY d.provider, d.day
+INSERT INTO provider_days (provider_id, currency, day, total)
+SELECT d.provider, d.currency, d.day, 0
+FROM unnest(@providers::bigint[], @currencies::smallint[], @days::date[]) AS d (provider, currency, day)
+ORDER BY d.provider, d.currency, d.day
 ON CONFLICT DO NOTHING`
 
 const lockDaysSQL = `
-SELECT t.provider_id, t.total
-FROM unnest(@providers::bigint[], @days::date[]) AS d (provider, day)
-JOIN provider_days t ON t.provider_id = d.provider AND t.day = d.day
-ORDER BY t.provider_id, t.day
+SELECT t.provider_id, t.currency, t.day, t.total
+FROM unnest(@providers::bigint[], @currencies::smallint[], @days::date[]) AS d (provider, currency, day)
+JOIN provider_days t ON t.provider_id = d.provider AND t.currency = d.currency AND t.day = d.day
+ORDER BY t.provider_id, t.currency, t.day
 FOR NO KEY UPDATE OF t`
 
 // holdToDays refuses what would take a provider beyond its limit per day. The day's row
 // stays locked, so that two who come at once do not both find room for the last one.
 func holdToDays(ctx context.Context, tx pgx.Tx, all []*NewRecharge) error {
-	providers := make(map[int64]bool)
-	var day time.Time
+	totals := make(map[providerDay]int64)
 	for _, n := range all {
 		if n.verdict == nil && n.decided.limit > 0 {
-			providers[n.decided.provider] = true
-			day = dayOf(n.decided.CreatedAt)
+			totals[dayOf(n.decided)] = 0
 		}
 	}
-	if len(providers) == 0 {
+	if len(totals) == 0 {
 		return nil
 	}
-	totals, err := lockDays(ctx, tx, providers, day)
-	if err != nil {
+	if err := lockDays(ctx, tx, totals); err != nil {
 		return fmt.Errorf("lock the providers' days: %w", err)
 	}
+	var free []Once
 	for _, n := range all {
 		if n.verdict != nil || n.decided.limit == 0 {
 			continue
 		}
-		total := totals[n.decided.provider]
-		if n.decided.Amount.Minor > n.decided.limit-total {
-			n.verdict = &FieldError{"amount", "is beyond what is left of the provider's limit per day"}
+		day := dayOf(n.decided)
+		if n.decided.Amount.Minor <= n.decided.limit-totals[day] {
+			totals[day] += n.decided.Amount.Minor
 			continue
 		}
-		totals[n.decided.provider] = total + n.decided.Amount.Minor
+		n.verdict = &FieldError{"amount", "is beyond what is left of the provider's limit per day"}
+		if n.Once.Key != "" {
+			free = append(free, n.Once)
+		}
 	}
-	return nil
+	return freeKeys(ctx, tx, free)
 }
 
-func lockDays(ctx context.Context, tx pgx.Tx, providers map[int64]bool, day time.Time) (totals map[int64]int64, err error) {
-	var ids []int64
-	var days []time.Time
-	for id := range providers {
-		ids, days = append(ids, id), append(days, day)
-	}
-	args := pgx.NamedArgs{"providers": ids, "days": days}
+// lockDays locks days, which it makes where they have just begun, and fills in their totals.
+func lockDays(ctx context.Context, tx pgx.Tx, totals map[providerDay]int64) error {
+	args := dayColumns(totals)
 	if _, err := tx.Exec(ctx, openDaysSQL, args); err != nil {
-		return nil, err
+		return err
 	}
 	rows, _ := tx.Query(ctx, lockDaysSQL, args)
-	totals = make(map[int64]int64)
-	var id, total int64
-	_, err = pgx.ForEachRow(rows, []any{&id, &total}, func() error {
-		totals[id] = total
+	var d providerDay
+	var total int64
+	_, err := pgx.ForEachRow(rows, []any{&d.provider, &d.currency, &d.day, &total}, func() error {
+		totals[d] = total
 		return nil
 	})
-	return totals, err
+	return err
 }
 
-func (d providerDay) compare(other providerDay) int {
-	return cmp.Or(cmp.Compare(d.provider, other.provider), d.day.Compare(other.day))
-}
-
-const addToDaysSQL = `
+const moveDaysSQL = `
 UPDATE provider_days t
 SET total = t.total + d.amount
-FROM unnest(@providers::bigint[], @days::date[], @amounts::bigint[]) AS d (provider, day, amount)
-WHERE t.provider_id = d.provider AND t.day = d.day`
+FROM unnest(@providers::bigint[], @currencies::smallint[], @days::date[], @amounts::bigint[]) AS d (provider, currency, day, amount)
+WHERE t.provider_id = d.provider AND t.currency = d.currency AND t.day = d.day`
 
 // moveDays adds to what providers have taken on in a day, or takes away from it.
 func moveDays(batch *pgx.Batch, deltas map[providerDay]int64) {
-	if len(deltas) == 0 {
-		return
+	if len(deltas) > 0 {
+		batch.Queue(moveDaysSQL, dayColumns(deltas)).Exec(affects(len(deltas)))
 	}
-	var providers, amounts []int64
-	var days []time.Time
-	for _, d := range slices.SortedFunc(maps.Keys(deltas), providerDay.compare) { // in the order of lockDays
-		providers, days, amounts = append(providers, d.provider), append(days, d.day), append(amounts, deltas[d])
-	}
-	batch.Queue(addToDaysSQL, pgx.NamedArgs{"providers": providers, "days": days, "amounts": amounts}).Exec(affects(len(amounts)))
 }

@@ -214,7 +214,7 @@ WITH late AS (
 	SELECT r.id
 	FROM providers p
 	JOIN recharges r ON ` + ofProvider + openRechargeOperation + `
-	WHERE p.reference = @provider AND r.id = @recharge AND r.state IN ('rolled_back', 'expired') AND o.id IS NULL
+	WHERE p.reference = @provider AND r.id = @recharge AND r.state IN ('rolled_back', 'expired') AND r.voucher_id IS NULL AND o.id IS NULL
 	  AND NOT EXISTS (SELECT FROM transfers t WHERE t.reference = r.id AND t.kind = 'late_recharge')
 ), opened AS (
 	INSERT INTO operations (id, type, resource, due_at)
@@ -234,7 +234,7 @@ FROM opened`
 // AcceptLateRecharge accepts that the money of a recharge came in after it had been rolled
 // back or had expired: the worker books it into suspense, where the note says why it lies
 // there. Its errors are ErrProviderNotFound, ErrRechargeNotFound and ErrRechargeState, also
-// where it was booked before.
+// where it was booked before, and where a voucher was to bring it: that is free again.
 func (s *Store) AcceptLateRecharge(ctx context.Context, provider string, id RechargeID, note, author string) (OperationID, error) {
 	operation := NewOperationID()
 	tag, err := s.pool.Exec(ctx, openLateRechargeSQL, pgx.NamedArgs{

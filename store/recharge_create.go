@@ -45,9 +45,7 @@ type rechargeRow struct {
 // committed. Its errors are ErrProviderNotFound, ErrProviderDisabled, ErrAccountNotFound,
 // *FieldError, *Replay and ErrKeyReused.
 func (s *Store) CreateRecharge(ctx context.Context, n NewRecharge) (Answer, error) {
-	if code, ok := n.Params[voucherParam]; ok {
-		_ = json.Unmarshal(code, &n.code) // what is no text is no code
-	}
+	_ = json.Unmarshal(n.Params[voucherParam], &n.code) // what is no text is no code
 	if err := s.newRecharges.do(ctx, &n); err != nil {
 		return Answer{}, fmt.Errorf("create recharge %s: %w", n.ID, err)
 	}
@@ -69,9 +67,6 @@ func (s *Store) createDistinct(ctx context.Context, all []*NewRecharge) error {
 		for i, n := range all {
 			n.decided, n.verdict = n.decide(found[i])
 		}
-		if err := holdToDays(ctx, tx, all); err != nil {
-			return err
-		}
 		for _, n := range all {
 			if n.verdict == nil {
 				n.Once.Answer = n.Answer(n.decided.Recharge)
@@ -79,6 +74,9 @@ func (s *Store) createDistinct(ctx context.Context, all []*NewRecharge) error {
 		}
 		err = s.claimDecided(ctx, tx, len(all), func(i int) (Once, *error) { return all[i].Once, &all[i].verdict })
 		if err != nil {
+			return err
+		}
+		if err := holdToDays(ctx, tx, all); err != nil { // what is a repeat takes no room
 			return err
 		}
 		return insertRecharges(ctx, tx, all)
@@ -158,6 +156,8 @@ func (n *NewRecharge) decide(f foundForCreate) (rechargeRow, error) {
 	if f.vouchers {
 		currency = cmp.Or(n.Currency, f.voucherCurrency)
 		voucher = f.voucher
+	}
+	if f.vouchers || f.voucher != 0 { // somebody's code, to whatever provider it was sent
 		params = withMaskedCode(n.Params, n.code)
 	}
 	amount, err := n.amount(f, currency)
@@ -175,20 +175,28 @@ func (n *NewRecharge) decide(f foundForCreate) (rechargeRow, error) {
 
 // amount is what comes in: as asked for, or as the voucher says.
 func (n *NewRecharge) amount(f foundForCreate, currency money.Currency) (money.Amount, error) {
+	amount, err := n.ownAmount(currency)
 	if f.vouchers {
-		return n.voucherAmount(f)
+		amount, err = n.voucherAmount(f)
 	}
+	switch limited := f.perPayment > 0 || f.perDay > 0; {
+	case err != nil:
+		return money.Amount{}, err
+	case limited && currency != f.currency:
+		return money.Amount{}, &FieldError{"currency", "must be the provider's, " + f.currency.Alpha()}
+	case f.perPayment > 0 && amount.Minor > f.perPayment:
+		return money.Amount{}, &FieldError{"amount", "is beyond the provider's limit per payment"}
+	}
+	return amount, nil
+}
+
+func (n *NewRecharge) ownAmount(currency money.Currency) (money.Amount, error) {
 	if n.Amount == nil {
 		return money.Amount{}, &FieldError{"amount", "is required"}
 	}
 	amount, err := n.Amount.In(currency)
-	switch {
-	case err != nil:
+	if err != nil {
 		return money.Amount{}, &FieldError{"amount", problemOf(err, currency)}
-	case f.perPayment+f.perDay > 0 && currency != f.currency:
-		return money.Amount{}, &FieldError{"currency", "must be the provider's, " + f.currency.Alpha()}
-	case f.perPayment > 0 && amount.Minor > f.perPayment:
-		return money.Amount{}, &FieldError{"amount", "is beyond the provider's limit per payment"}
 	}
 	return amount, nil
 }
@@ -247,12 +255,13 @@ ON CONFLICT DO NOTHING`
 
 const insertRechargesSQL = `
 INSERT INTO recharges (id, provider_id, account_id, amount, currency, description, params, client_id, user_id,
-                       limited_day, created_at, updated_at, expires_at)
+                       limited_day, voucher_id, created_at, updated_at, expires_at)
 SELECT r.id, r.provider, r.account, r.amount, r.currency, r.description, r.params, r.client, nullif(r.logged_in, 0),
-       r.day, r.created_at, r.created_at, r.expires_at
+       r.day, nullif(r.voucher, 0), r.created_at, r.created_at, r.expires_at
 FROM unnest(@ids::uuid[], @providers::bigint[], @accounts::bigint[], @amounts::bigint[], @currencies::smallint[], @descriptions::text[],
-            @params::jsonb[], @clients::bigint[], @users::bigint[], @days::date[], @created::timestamptz[], @expires::timestamptz[])
-     AS r (id, provider, account, amount, currency, description, params, client, logged_in, day, created_at, expires_at)`
+            @params::jsonb[], @clients::bigint[], @users::bigint[], @days::date[], @vouchers::bigint[],
+            @created::timestamptz[], @expires::timestamptz[])
+     AS r (id, provider, account, amount, currency, description, params, client, logged_in, day, voucher, created_at, expires_at)`
 
 const holdVouchersSQL = `
 UPDATE vouchers v
@@ -281,23 +290,23 @@ func insertRecharges(ctx context.Context, tx pgx.Tx, all []*NewRecharge) error {
 	batch.Queue(insertRechargesSQL, pgx.NamedArgs{
 		"ids": c.ids, "providers": c.providers, "accounts": c.owners, "amounts": c.amounts, "currencies": c.currencies,
 		"descriptions": c.descriptions, "params": c.params, "clients": c.clients, "users": c.users, "days": c.days,
-		"created": c.created, "expires": c.expires,
+		"vouchers": c.vouchers, "created": c.created, "expires": c.expires,
 	})
-	if len(c.vouchers) > 0 {
-		batch.Queue(holdVouchersSQL, pgx.NamedArgs{"vouchers": c.vouchers, "recharges": c.held}).Exec(affects(len(c.vouchers)))
+	if len(c.held) > 0 {
+		batch.Queue(holdVouchersSQL, pgx.NamedArgs{"vouchers": c.held, "recharges": c.holders}).Exec(affects(len(c.held)))
 	}
 	moveDays(batch, c.limited)
 	return tx.SendBatch(ctx, batch).Close()
 }
 
 type rechargeColumns struct {
-	ids, held                                            []RechargeID
-	providers, owners, amounts, clients, users, vouchers []int64
-	currencies                                           []money.Currency
-	descriptions                                         []string
-	params                                               [][]byte
-	days                                                 []*time.Time
-	created, expires                                     []time.Time
+	ids, holders                                               []RechargeID
+	providers, owners, amounts, clients, users, vouchers, held []int64
+	currencies                                                 []money.Currency
+	descriptions                                               []string
+	params                                                     [][]byte
+	days                                                       []*time.Time
+	created, expires                                           []time.Time
 
 	limited  map[providerDay]int64
 	accounts map[ledgerKey]bool // that committing may need
@@ -325,13 +334,14 @@ func (c *rechargeColumns) add(r rechargeRow) error {
 	c.expires = append(c.expires, r.ExpiresAt)
 	var limited *time.Time
 	if r.limit > 0 {
-		day := dayOf(r.CreatedAt)
-		limited = &day
-		c.limited[providerDay{r.provider, day}] += r.Amount.Minor
+		on := dayOf(r)
+		limited = &on.day
+		c.limited[on] += r.Amount.Minor
 	}
 	c.days = append(c.days, limited)
+	c.vouchers = append(c.vouchers, r.voucher)
 	if r.voucher != 0 {
-		c.vouchers, c.held = append(c.vouchers, r.voucher), append(c.held, r.ID)
+		c.held, c.holders = append(c.held, r.voucher), append(c.holders, r.ID)
 	}
 	for _, k := range []ledgerKey{{clearingKind, r.provider, r.Amount.Currency}, {walletKind, r.Account, r.Amount.Currency}, {suspenseKind, 0, r.Amount.Currency}} {
 		c.accounts[k] = true

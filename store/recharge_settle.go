@@ -28,14 +28,13 @@ func (s *Store) SettleRecharges(ctx context.Context, refs []Ref) ([]Outcome, err
 
 const lockRechargesSQL = `
 SELECT o.id, o.type, o.seq, o.status, o.created_at, r.id, r.state, r.provider_id, r.account_id, r.amount, r.currency,
-       r.limited_day, @voucher_param = ANY(p.params), a.deleted, now()
+       r.limited_day, coalesce(r.voucher_id, 0), a.deleted, now()
 FROM operations o
 JOIN recharges r ON r.id = o.resource
-JOIN providers p ON p.id = r.provider_id
 JOIN accounts a  ON a.id = r.account_id
 WHERE o.id = ANY(@ids) AND o.type IN ('recharge.commit', 'recharge.rollback', 'recharge.expire', 'recharge.late')
 ORDER BY o.id
-FOR NO KEY UPDATE OF o`
+FOR NO KEY UPDATE OF o, r`
 
 const lockLedgerSQL = `
 SELECT l.id, l.kind, l.owner, l.currency, l.balance
@@ -62,7 +61,6 @@ type topUp struct {
 
 	recharge rechargeRow
 	day      *time.Time // where the provider has a limit per day
-	voucher  bool       // a voucher is redeemed
 	closed   bool       // the account is
 }
 
@@ -84,12 +82,12 @@ func lockForRecharge(ctx context.Context, tx pgx.Tx, refs []Ref, held locking) (
 		lockRecharges, lockLedger = lockFreeRechargesSQL, lockFreeLedgerSQL
 	}
 	b := &rechargeBatch{held: held, topUps: make(map[OperationID]topUp), ledger: make(map[ledgerKey]*wallet)}
-	rows, _ := tx.Query(ctx, lockRecharges, pgx.NamedArgs{"ids": ids, "voucher_param": voucherParam})
+	rows, _ := tx.Query(ctx, lockRecharges, pgx.NamedArgs{"ids": ids})
 	var t topUp
 	r := &t.recharge
 	_, err := pgx.ForEachRow(rows, []any{
 		&t.id, &t.kind, &t.seq, &t.status, &t.accepted, &r.ID, &r.State, &r.provider, &r.Account, &r.Amount.Minor, &r.Amount.Currency,
-		&t.day, &t.voucher, &t.closed, &b.now,
+		&t.day, &r.voucher, &t.closed, &b.now,
 	}, func() error {
 		b.topUps[t.id] = t
 		return nil
@@ -143,7 +141,7 @@ func (t topUp) between() (from, to ledgerKey, moves bool) {
 
 var (
 	rechargeMovedOn   = refusal{code: "invalid_state", message: "The operation cannot be performed in the current state."}
-	accountCannotHold = refusal{code: "account_cannot_receive", message: "The account's balance cannot hold the amount."}
+	accountCannotHold = refusal{code: "account_cannot_receive", message: "A balance cannot hold the amount: the account's, or what the provider has brought in."}
 )
 
 // rechargeDecisions is what a batch came to, ready to be written.
@@ -277,16 +275,16 @@ func (d rechargeDecisions) write(ctx context.Context, tx pgx.Tx) error {
 		}
 		ended, states = append(ended, e.recharge.ID), append(states, e.state)
 		switch {
-		case e.state == RechargeCommitted && e.voucher:
+		case e.state == RechargeCommitted && e.recharge.voucher != 0:
 			redeemed = append(redeemed, e.recharge.ID)
-		case e.state != RechargeCommitted && e.voucher:
+		case e.state != RechargeCommitted && e.recharge.voucher != 0:
 			released = append(released, e.recharge.ID)
 		}
 		if e.state == RechargeCommitted && e.closed {
 			closed = append(closed, e.id)
 		}
 		if e.state != RechargeCommitted && e.day != nil {
-			days[providerDay{e.recharge.provider, *e.day}] -= e.recharge.Amount.Minor
+			days[providerDay{e.recharge.provider, e.recharge.Amount.Currency, *e.day}] -= e.recharge.Amount.Minor
 		}
 	}
 	batch := &pgx.Batch{}

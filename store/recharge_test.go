@@ -665,3 +665,144 @@ func TestExpireAndEnqueue(t *testing.T) {
 	}
 	db.CheckInvariants()
 }
+
+func takesVouchers(p *store.NewProvider) { p.Params = []string{"code"} }
+
+func withCode(n store.NewRecharge, code string) store.NewRecharge {
+	n.Amount = nil
+	n.Params = map[string]json.RawMessage{"code": json.RawMessage(`"` + code + `"`)}
+	return n
+}
+
+// What an operator changes of a provider holds for what is created after that.
+func TestAProviderChangesWhileRechargesAreOpen(t *testing.T) {
+	t.Parallel()
+	db := newRecharging(t)
+	owner := db.Account(0)
+	codes, err := db.MakeVouchers(t.Context(), money.Amount{Minor: 5000, Currency: storetest.RUR}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := []store.Ref{
+		db.Commanded(store.RechargeCommit, db.Recharge(owner, "3")),
+		db.Commanded(store.RechargeRollback, db.Recharge(owner, "4")),
+	}
+	db.Provider("external", takesVouchers)
+	var vouchers []store.RechargeID
+	for _, code := range codes {
+		n := withCode(db.NewRecharge(owner, "1"), code)
+		if _, err := db.CreateRecharge(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		vouchers = append(vouchers, n.ID)
+	}
+	for _, ref := range plain {
+		if o := db.SettleRecharge(ref); o.Status != store.Succeeded {
+			t.Errorf("a recharge without a voucher: %+v", o)
+		}
+	}
+	db.Provider("external", nil)
+	db.SettleRecharge(db.Commanded(store.RechargeCommit, vouchers[0]))
+	db.SettleRecharge(db.Commanded(store.RechargeRollback, vouchers[1]))
+	db.CheckInvariants()
+
+	db.Provider("external", takesVouchers)
+	again := withCode(db.NewRecharge(owner, "1"), codes[1])
+	if _, err := db.CreateRecharge(t.Context(), again); err != nil {
+		t.Errorf("a voucher whose recharge was rolled back: %v, want it free", err)
+	}
+	if _, err := db.AcceptLateRecharge(t.Context(), "external", vouchers[1], "n", "a"); !errors.Is(err, store.ErrRechargeState) {
+		t.Errorf("late money of a voucher that is free again: %v", err)
+	}
+	db.SettleRecharge(db.Commanded(store.RechargeCommit, again.ID))
+	if got := db.Balance(owner); got != 10300 {
+		t.Errorf("the owner has %d, want two vouchers and 3.00", got)
+	}
+	db.CheckInvariants()
+}
+
+func TestAVoucherIsHeldToTheLimits(t *testing.T) {
+	t.Parallel()
+	db := newRecharging(t)
+	db.Provider("external", func(p *store.NewProvider) {
+		takesVouchers(p)
+		p.LimitPerPayment, p.LimitPerDay = 6000, 10_000
+	})
+	owner := db.Account(0)
+	for _, story := range []struct {
+		amount money.Amount
+		field  string // that is refused; "" for none
+	}{
+		{money.Amount{Minor: 6000, Currency: storetest.RUR}, ""},
+		{money.Amount{Minor: 6001, Currency: storetest.RUR}, "amount"},
+		{money.Amount{Minor: 5, Currency: 392}, "currency"},
+		{money.Amount{Minor: 4001, Currency: storetest.RUR}, "amount"}, // beyond what is left of the day
+	} {
+		codes, err := db.MakeVouchers(t.Context(), story.amount, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = db.CreateRecharge(t.Context(), withCode(db.NewRecharge(owner, "1"), codes[0]))
+		var wrong *store.FieldError
+		if got := errors.As(err, &wrong); got != (story.field != "") || got && wrong.Field != story.field {
+			t.Errorf("a voucher of %s: %v, want %q refused", story.amount, err, story.field)
+		}
+	}
+	db.CheckInvariants()
+}
+
+// A code is money to whoever reads it, whatever provider it was sent to.
+func TestACodeIsNeverStored(t *testing.T) {
+	t.Parallel()
+	db := newRecharging(t)
+	codes, err := db.MakeVouchers(t.Context(), money.Amount{Minor: 5000, Currency: storetest.RUR}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := db.NewRecharge(db.Account(0), "1")
+	n.Params = map[string]json.RawMessage{"code": json.RawMessage(`"` + codes[0] + `"`)}
+	if _, err := db.CreateRecharge(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	other := db.Recharge(db.Account(0), "1")
+	var wrong *store.FieldError
+	err = db.UpdateRecharge(t.Context(), store.RechargeUpdate{Provider: "external", ID: other, Params: n.Params})
+	if !errors.As(err, &wrong) || wrong.Field != "params.code" {
+		t.Errorf("a voucher's code in an update: %v", err)
+	}
+	n.Params["code"] = json.RawMessage(`"a promotion"`)
+	if err := db.UpdateRecharge(t.Context(), store.RechargeUpdate{Provider: "external", ID: other, Params: n.Params}); err != nil {
+		t.Errorf("another code: %v", err)
+	}
+	if rows := db.Count("SELECT count(*) FROM recharges WHERE params::text LIKE '%' || $1 || '%'", codes[0]); rows != 0 {
+		t.Error("the code is stored")
+	}
+}
+
+// What is answered from its key takes no room from others in the same set.
+func TestARepeatTakesNoRoomOfTheDay(t *testing.T) {
+	t.Parallel()
+	db := newRecharging(t)
+	owner := db.Account(0)
+	first := db.NewRecharge(owner, "1")
+	first.Once = store.Once{Scope: "s", Key: "k", Request: "r"}
+	for round := int64(1); round <= 20; round++ { // both in one set, now and then
+		db.Provider("external", func(p *store.NewProvider) { p.LimitPerDay = 100 * round })
+		fresh := db.NewRecharge(owner, "1")
+		if round == 1 {
+			fresh = first
+		}
+		errs := atOnce(8, func(i int) error {
+			if i == 7 {
+				_, err := db.CreateRecharge(t.Context(), fresh)
+				return err
+			}
+			_, err := db.CreateRecharge(t.Context(), first)
+			return err
+		})
+		if round > 1 && errs[7] != nil {
+			t.Fatalf("round %d: %v, though there is room", round, errs[7])
+		}
+	}
+	db.CheckInvariants()
+}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -23,11 +22,15 @@ type RechargeUpdate struct {
 	Once        Once
 }
 
-// maxParams is how many bytes a recharge's params may have, however they came together.
-const maxParams = 16 << 10
+// How many bytes and members a recharge's params may have, however they came together.
+const (
+	maxParams       = 16 << 10
+	maxParamMembers = 50
+)
 
 const lockRechargeSQL = `
-SELECT r.amount, r.currency, r.description, r.params, p.params
+SELECT r.amount, r.currency, r.description, r.params,
+       r.voucher_id IS NOT NULL OR EXISTS (SELECT FROM vouchers v WHERE v.fingerprint = @code)
 FROM providers p
 JOIN recharges r ON ` + ofProvider + openRechargeOperation + `
 WHERE p.reference = @provider AND r.id = @id AND r.state = 'created' AND o.id IS NULL AND r.expires_at > deciding_time()
@@ -47,13 +50,13 @@ func (s *Store) UpdateRecharge(ctx context.Context, u RechargeUpdate) error {
 			return err
 		}
 		var r Recharge
-		var takes []string
-		err := tx.QueryRow(ctx, lockRechargeSQL, pgx.NamedArgs{"provider": u.Provider, "id": u.ID}).
-			Scan(&r.Amount.Minor, &r.Amount.Currency, &r.Description, &r.Params, &takes)
+		var codeStays bool
+		err := tx.QueryRow(ctx, lockRechargeSQL, pgx.NamedArgs{"provider": u.Provider, "id": u.ID, "code": s.codeIn(u.Params)}).
+			Scan(&r.Amount.Minor, &r.Amount.Currency, &r.Description, &r.Params, &codeStays)
 		if err != nil {
 			return err
 		}
-		params, err := u.merge(r, takes)
+		params, err := u.merge(r, codeStays)
 		if err != nil {
 			return err
 		}
@@ -72,8 +75,8 @@ func (s *Store) UpdateRecharge(ctx context.Context, u RechargeUpdate) error {
 	return unavailable(wrap("update recharge "+u.ID.String(), err))
 }
 
-// merge is pure: it returns the params as they will be, or what cannot be changed.
-func (u RechargeUpdate) merge(r Recharge, takes []string) ([]byte, error) {
+// merge is pure: codeStays says that a code is a voucher's. It returns the params as they will be, or what cannot be changed.
+func (u RechargeUpdate) merge(r Recharge, codeStays bool) ([]byte, error) {
 	if u.Amount != nil {
 		if amount, err := u.Amount.In(r.Amount.Currency); err != nil || amount != r.Amount {
 			return nil, &FieldError{"amount", "cannot be changed"}
@@ -87,7 +90,7 @@ func (u RechargeUpdate) merge(r Recharge, takes []string) ([]byte, error) {
 		merged = make(map[string]json.RawMessage)
 	}
 	for name, value := range u.Params {
-		if name == voucherParam && slices.Contains(takes, name) && string(value) != string(merged[name]) {
+		if name == voucherParam && codeStays && string(value) != string(merged[name]) {
 			return nil, &FieldError{"params." + name, "cannot be changed"}
 		}
 		if string(value) == "null" {
@@ -95,6 +98,9 @@ func (u RechargeUpdate) merge(r Recharge, takes []string) ([]byte, error) {
 			continue
 		}
 		merged[name] = value
+	}
+	if len(merged) > maxParamMembers {
+		return nil, &FieldError{"params", "would have more than 50 members"}
 	}
 	params, err := json.Marshal(merged)
 	if err == nil && len(params) > maxParams {

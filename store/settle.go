@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -70,6 +71,9 @@ func (s *Store) settle(ctx context.Context, batch func(pgx.Tx, locking) ([]Outco
 		if !isLockTimeout(err) {
 			break
 		}
+	}
+	if errors.Is(err, errMovedOn) { // whoever settles holds the operation: a row that moved on is no race, but a bug
+		err = fmt.Errorf("settle: %s", err)
 	}
 	return outcomes, err
 }

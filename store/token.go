@@ -78,6 +78,10 @@ func (s *Store) LoginTokens(ctx context.Context, by Credentials, l Login, scopes
 	return s.issue(ctx, grant{Client: client, User: user, Scopes: granted(scopes, client.Scopes)})
 }
 
+const insertGrantSQL = `
+INSERT INTO grants (id, client_id, user_id, expires_at)
+VALUES (@grant, @client, nullif(@user::bigint, 0), now() + @refresh_for::interval)`
+
 // issue begins a grant. Where the commit's end is unknown there may be tokens that nobody
 // has: they are worth nothing, and expire.
 func (s *Store) issue(ctx context.Context, g grant) (Tokens, error) {
@@ -85,6 +89,10 @@ func (s *Store) issue(ctx context.Context, g grant) (Tokens, error) {
 	t := newTokens(g.Scopes)
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := holdParties(ctx, tx, g); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, insertGrantSQL, pgx.NamedArgs{"grant": g.ID, "client": g.Client.ID, "user": g.User, "refresh_for": refreshFor})
+		if err != nil {
 			return err
 		}
 		return insertTokens(ctx, tx, g, t)
@@ -133,13 +141,13 @@ func holdParties(ctx context.Context, tx pgx.Tx, g grant) error {
 // A refresh token is good for all that the grant is (RFC 6749, 6), an access token for
 // what was asked for this time.
 const insertTokensSQL = `
-INSERT INTO tokens (hash, grant_id, kind, client_id, user_id, scopes, expires_at)
-VALUES (@access, @grant, 'access', @client, nullif(@user::bigint, 0), @scopes, now() + @access_for::interval),
-       (@refresh, @grant, 'refresh', @client, nullif(@user::bigint, 0), @grant_scopes, now() + @refresh_for::interval)`
+INSERT INTO tokens (hash, grant_id, kind, scopes, expires_at)
+VALUES (@access, @grant, 'access', @scopes, now() + @access_for::interval),
+       (@refresh, @grant, 'refresh', @grant_scopes, now() + @refresh_for::interval)`
 
 func insertTokens(ctx context.Context, tx pgx.Tx, g grant, t Tokens) error {
 	_, err := tx.Exec(ctx, insertTokensSQL, pgx.NamedArgs{
-		"grant": g.ID, "client": g.Client.ID, "user": g.User,
+		"grant":  g.ID,
 		"access": hashOf(t.Access), "scopes": t.Scopes, "access_for": accessFor,
 		"refresh": hashOf(t.Refresh), "grant_scopes": g.Scopes, "refresh_for": refreshFor,
 	})
@@ -147,8 +155,9 @@ func insertTokens(ctx context.Context, tx pgx.Tx, g grant, t Tokens) error {
 }
 
 const readTokenSQL = `
-SELECT t.grant_id AS grant, t.kind, t.client_id AS client, coalesce(t.user_id, 0) AS user, t.scopes
+SELECT g.id AS grant, t.kind, g.client_id AS client, coalesce(g.user_id, 0) AS user, t.scopes
 FROM tokens t
+JOIN grants g ON g.id = t.grant_id
 WHERE t.hash = @hash`
 
 // token is what never changes of a token's row.
@@ -174,7 +183,7 @@ func readToken(ctx context.Context, tx pgx.Tx, text string, client int64) (t tok
 const useUpSQL = `
 UPDATE tokens
 SET used_at = now()
-WHERE hash = @hash AND used_at IS NULL AND revoked_at IS NULL AND expires_at > now()`
+WHERE hash = @hash AND used_at IS NULL AND expires_at > now()`
 
 // RefreshTokens exchanges a refresh token for new tokens of its grant, once. Scopes can
 // only become fewer. Its errors are ErrClientRefused, *Locked and ErrRefreshRefused.
@@ -223,11 +232,12 @@ func (s *Store) RefreshTokens(ctx context.Context, by Credentials, refresh strin
 // the token was used up before. One that is expired or revoked ends there too: its grant
 // has nothing left to lose.
 func rotate(ctx context.Context, tx pgx.Tx, g grant, old []byte, t Tokens) (stolen bool, err error) {
-	if err := lockGrant(ctx, tx, g.ID); err != nil {
-		return false, err
-	}
 	if err := holdParties(ctx, tx, g); err != nil {
 		return false, err
+	}
+	stands, err := lockGrant(ctx, tx, g.ID)
+	if err != nil || !stands {
+		return !stands, err
 	}
 	used, err := tx.Exec(ctx, useUpSQL, pgx.NamedArgs{"hash": old})
 	if err != nil {
@@ -236,54 +246,36 @@ func rotate(ctx context.Context, tx pgx.Tx, g grant, old []byte, t Tokens) (stol
 	if used.RowsAffected() == 0 {
 		return true, revokeGrant(ctx, tx, g.ID)
 	}
+	if _, err := tx.Exec(ctx, prolongGrantSQL, pgx.NamedArgs{"grant": g.ID, "refresh_for": refreshFor}); err != nil {
+		return false, err
+	}
 	return false, insertTokens(ctx, tx, g, t)
 }
 
 const lockGrantSQL = `
-SELECT pg_advisory_xact_lock(hashtext('grant'), hashtext(@grant::uuid::text))`
+SELECT
+FROM grants g
+JOIN clients c    ON c.id = g.client_id
+LEFT JOIN users u ON u.id = g.user_id
+WHERE g.id = @grant AND NOT g.revoked AND g.created_at >= c.grants_from AND g.created_at >= coalesce(u.grants_from, '-infinity')
+FOR NO KEY UPDATE OF g`
 
-// lockGrant lets one transaction at a time change the tokens of a grant. Without it a
-// grant could be revoked while its newest tokens are still uncommitted, and they would
-// live. The lock goes before those on clients, users and tokens.
-func lockGrant(ctx context.Context, tx pgx.Tx, id grantID) error {
-	_, err := tx.Exec(ctx, lockGrantSQL, pgx.NamedArgs{"grant": id})
-	return err
+// lockGrant lets one transaction at a time change what follows from a login; false where
+// nothing does any more, since the grant is revoked.
+func lockGrant(ctx context.Context, tx pgx.Tx, id grantID) (stands bool, err error) {
+	tag, err := tx.Exec(ctx, lockGrantSQL, pgx.NamedArgs{"grant": id})
+	return tag.RowsAffected() == 1, err
 }
 
-// Tokens are locked in the order of their hashes, so that two who revoke never wait for
-// each other.
+const prolongGrantSQL = `
+UPDATE grants
+SET expires_at = now() + @refresh_for::interval
+WHERE id = @grant`
+
 const revokeGrantSQL = `
-WITH held AS (
-	SELECT t.hash
-	FROM tokens t
-	WHERE t.grant_id = @grant AND t.revoked_at IS NULL
-	ORDER BY t.hash
-	FOR NO KEY UPDATE
-)
-UPDATE tokens t
-SET revoked_at = now()
-FROM held
-WHERE t.hash = held.hash`
-
-// An operator's rare command: it looks at all tokens that are not expired.
-const revokeTokensOfSQL = `
-WITH held AS (
-	SELECT t.hash
-	FROM tokens t
-	WHERE t.expires_at > now() AND (t.client_id = @client OR t.user_id = @user) AND t.revoked_at IS NULL
-	ORDER BY t.hash
-	FOR NO KEY UPDATE
-)
-UPDATE tokens t
-SET revoked_at = now()
-FROM held
-WHERE t.hash = held.hash`
-
-// revokeTokensOf revokes all tokens of a client or of a user; 0 is neither.
-func revokeTokensOf(ctx context.Context, tx pgx.Tx, client, user int64) error {
-	_, err := tx.Exec(ctx, revokeTokensOfSQL, pgx.NamedArgs{"client": client, "user": user})
-	return err
-}
+UPDATE grants
+SET revoked = true
+WHERE id = @grant`
 
 func revokeGrant(ctx context.Context, tx pgx.Tx, id grantID) error {
 	_, err := tx.Exec(ctx, revokeGrantSQL, pgx.NamedArgs{"grant": id})
@@ -300,9 +292,6 @@ func (s *Store) RevokeToken(ctx context.Context, by Credentials, text string) er
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		t, found, err := readToken(ctx, tx, text, client.ID)
 		if err != nil || !found {
-			return err
-		}
-		if err := lockGrant(ctx, tx, t.Grant); err != nil {
 			return err
 		}
 		return revokeGrant(ctx, tx, t.Grant)
@@ -323,6 +312,18 @@ USING (
 ) old
 WHERE t.hash = old.hash`
 
+const forgetGrantsSQL = `
+DELETE FROM grants g
+USING (
+	SELECT o.id
+	FROM grants o
+	WHERE o.expires_at < now() - interval '1 day'
+	ORDER BY o.expires_at
+	LIMIT @limit
+	FOR UPDATE SKIP LOCKED
+) old
+WHERE g.id = old.id`
+
 const forgetAttemptsSQL = `
 DELETE FROM login_attempts a
 USING (
@@ -335,10 +336,10 @@ USING (
 WHERE a.subject = old.subject`
 
 // ForgetTokens deletes at most limit tokens that expired more than a day ago, and as many
-// login attempts that failed as long ago. It returns how many it deleted, 0 once nothing is
+// grants and login attempts that ended as long ago. It returns how many it deleted, 0 once nothing is
 // left, and may be called by any number of processes at once.
 func (s *Store) ForgetTokens(ctx context.Context, limit int) (forgotten int, err error) {
-	for _, sql := range []string{forgetTokensSQL, forgetAttemptsSQL} {
+	for _, sql := range []string{forgetTokensSQL, forgetGrantsSQL, forgetAttemptsSQL} {
 		tag, err := s.pool.Exec(ctx, sql, pgx.NamedArgs{"limit": limit})
 		if err != nil {
 			return forgotten, unavailable(wrap("forget tokens", err))

@@ -116,11 +116,16 @@ func (s *Store) Users(ctx context.Context, page Page[int64]) ([]User, error) {
 	return users, unavailable(wrap("list users", err))
 }
 
+const holdUserToChangeSQL = `
+SELECT u.id
+FROM users u
+WHERE u.name = @name
+FOR NO KEY UPDATE`
+
 const setUserDisabledSQL = `
 UPDATE users
-SET disabled = @disabled
-WHERE name = @name
-RETURNING id`
+SET disabled = @disabled, grants_from = clock_timestamp()
+WHERE id = @id`
 
 // SetUserDisabled disables a user and revokes all his tokens, or enables him again: the
 // tokens of before stay revoked. Whoever issues tokens holds the user's row, shared, as
@@ -128,10 +133,14 @@ RETURNING id`
 func (s *Store) SetUserDisabled(ctx context.Context, name string, disabled bool) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		var id int64
-		if err := tx.QueryRow(ctx, setUserDisabledSQL, pgx.NamedArgs{"name": name, "disabled": disabled}).Scan(&id); err != nil {
+		if err := tx.QueryRow(ctx, holdUserToChangeSQL, pgx.NamedArgs{"name": name}).Scan(&id); err != nil {
 			return err
 		}
-		return revokeTokensOf(ctx, tx, 0, id)
+		if _, err := tx.Exec(ctx, setUserDisabledSQL, pgx.NamedArgs{"id": id, "disabled": disabled}); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, forgetFailuresSQL, pgx.NamedArgs{"subject": s.subjectName("user", id, "")})
+		return err
 	})
 	s.callers.forget() // whatever became of the commit
 	if errors.Is(err, pgx.ErrNoRows) {

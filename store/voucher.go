@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/base32"
+	"encoding/json"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -25,6 +26,15 @@ var canonicalVoucher = strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1",
 
 func (s *Store) voucherFingerprint(code string) []byte {
 	return s.seal.fingerprint([]byte("voucher"), []byte(canonicalVoucher.Replace(strings.ToUpper(code))))
+}
+
+// codeIn is the fingerprint of a code among params; NULL where there is none.
+func (s *Store) codeIn(params map[string]json.RawMessage) []byte {
+	var code string
+	if json.Unmarshal(params[voucherParam], &code) != nil || code == "" {
+		return nil
+	}
+	return s.voucherFingerprint(code)
 }
 
 // maskVoucher is what is stored and shown of a code: it is money until it is redeemed.

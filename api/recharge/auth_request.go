@@ -77,9 +77,9 @@ func formParams(body []byte) (authParams, error) {
 
 // jsonParams takes strings, and for login_info also the object itself.
 func jsonParams(body []byte) (authParams, error) {
-	var members map[string]json.RawMessage
-	if err := api.Decode(body, &members); err != nil {
-		return nil, invalidRequest("The body is not a JSON object.")
+	members, wrong := api.ParseObject(body)
+	if wrong != "" {
+		return nil, invalidRequest("The body " + wrong + ".")
 	}
 	p := authParams{}
 	for _, name := range authParamNames {
@@ -131,9 +131,9 @@ func (p authParams) login() (store.Login, error) {
 	if p["login_info"] == "" {
 		return store.Login{}, invalidRequest("login_info is required.")
 	}
-	var sent map[string]json.RawMessage
-	if err := api.Decode([]byte(p["login_info"]), &sent); err != nil {
-		return store.Login{}, invalidRequest("login_info is not a JSON object.")
+	sent, wrong := api.ParseObject([]byte(p["login_info"]))
+	if wrong != "" {
+		return store.Login{}, invalidRequest("login_info " + wrong + ".")
 	}
 	kind, err := strconv.Atoi(strings.Trim(string(sent["type"]), `"`))
 	l := store.Login{Type: store.LoginType(kind)}

@@ -168,15 +168,10 @@ func (o *operator) switchProvider(name, short string, enabled bool) *cobra.Comma
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
-				p, err := findProvider(cmd.Context(), s, args[0])
-				if err != nil {
-					return err
+				if err := s.SetProviderEnabled(cmd.Context(), args[0], enabled); err != nil {
+					return fmt.Errorf("provider %q: %w", args[0], err)
 				}
-				p.Enabled = enabled
-				if err := s.PutProvider(cmd.Context(), p); err != nil {
-					return err
-				}
-				cmd.Println(name+"d", p.Reference)
+				cmd.Println(name+"d", args[0])
 				return nil
 			})
 		},

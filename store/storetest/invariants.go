@@ -73,8 +73,8 @@ var invariants = []struct{ promise, sql string }{
 	{"a provider's day is the sum of what counts against its limit", `
 		SELECT format('provider %s on %s: %s, recharges %s', t.provider_id, t.day, t.total, coalesce(sum(r.amount), 0))
 		FROM provider_days t
-		LEFT JOIN recharges r ON r.provider_id = t.provider_id AND r.limited_day = t.day AND r.state IN ('created', 'committed')
-		GROUP BY t.provider_id, t.day
+		LEFT JOIN recharges r ON r.provider_id = t.provider_id AND r.currency = t.currency AND r.limited_day = t.day AND r.state IN ('created', 'committed')
+		GROUP BY t.provider_id, t.currency, t.day
 		HAVING t.total <> coalesce(sum(r.amount), 0)`},
 	{"an invoice is being paid exactly while one operation is open", `
 		SELECT format('invoice %s: state %s, %s open operations', i.number, i.state, count(o.id))

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/workers"
 )
 
@@ -68,10 +69,23 @@ func (w *worker) run(ctx context.Context) error {
 
 // look sees to everything that is due by now.
 func (w *worker) look(ctx context.Context) {
-	w.inSteps(ctx, "expire recharges", w.books.ExpireRecharges)
+	w.inSteps(ctx, "expire recharges", w.expire)
 	for _, q := range w.books.Queues() {
 		w.enqueueDue(ctx, q)
 	}
+}
+
+// crowded is how many messages of a queue are enough for expiries to wait: clients go first.
+const crowded = 2 * batchSize
+
+// expire opens expiries while their queue has room for them, and the broker says so.
+func (w *worker) expire(ctx context.Context, limit int) (int, error) {
+	depth, err := w.depths.Depth(ctx, queue.Recharges)
+	if err != nil || depth >= crowded {
+		w.log.Debug("schedule", "queue", queue.Recharges, "depth", depth, "error", err)
+		return 0, nil
+	}
+	return w.books.ExpireRecharges(ctx, limit)
 }
 
 // enqueueDue looks after one queue. While the broker cannot say how much waits in it,

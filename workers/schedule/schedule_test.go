@@ -83,7 +83,7 @@ func TestOneRound(t *testing.T) {
 func TestItBeginsWhatNobodyAsksFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := &late{left: map[string]int{}, depth: map[string]int{queue.Payments: 0}, expiring: 1200, forgotten: 700}
+		l := &late{left: map[string]int{}, depth: map[string]int{queue.Payments: 0, queue.Recharges: 0}, expiring: 1200, forgotten: 700}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- New(l, l, slog.New(slog.NewTextHandler(io.Discard, nil)), NewMetrics()).Run(ctx) }()
