@@ -58,7 +58,7 @@ func (n NewUser) check() error {
 	case utf8.RuneCountInString(n.Card) > maxName:
 		return errors.New("a card has at most 255 characters")
 	}
-	return nil
+	return checkRights(n.Rights)
 }
 
 const addUserSQL = `
@@ -84,7 +84,7 @@ func (s *Store) AddUser(ctx context.Context, n NewUser) error {
 		"pin_hash": pinHash, "password_hash": passwordHash, "rights": n.Rights,
 	})
 	for constraint, refusal := range map[string]error{
-		"user_name_is_unique": ErrNameTaken, "card_is_unique": ErrCardTaken, "pin_is_unique": ErrPINTaken, "rights_are_known": ErrRightUnknown,
+		"user_name_is_unique": ErrNameTaken, "card_is_unique": ErrCardTaken, "pin_is_unique": ErrPINTaken,
 	} {
 		if isViolation(err, constraint) {
 			return refusal

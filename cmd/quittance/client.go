@@ -15,8 +15,8 @@ import (
 func (o *operator) client() *cobra.Command {
 	client := &cobra.Command{Use: "client", Short: "Make, list and change the programs that may call the recharge API"}
 	client.AddCommand(o.addClient(), o.listClients(), o.renewClient(),
-		o.switchClient("disable", "Disable a client and revoke all its tokens", true),
-		o.switchClient("enable", "Enable a client again; its old tokens stay revoked", false))
+		o.switchClient("disable", "Disable a client and revoke all its tokens, within two seconds", true),
+		o.switchClient("enable", "Enable a client again and lift its locks; its old tokens stay revoked", false))
 	return client
 }
 
@@ -102,7 +102,11 @@ func (o *operator) switchClient(name, short string, disabled bool) *cobra.Comman
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
-				return s.SetClientDisabled(cmd.Context(), args[0], disabled)
+				if err := s.SetClientDisabled(cmd.Context(), args[0], disabled); err != nil {
+					return err
+				}
+				cmd.Println(name+"d", args[0])
+				return nil
 			})
 		},
 	}

@@ -18,8 +18,8 @@ import (
 func (o *operator) user() *cobra.Command {
 	user := &cobra.Command{Use: "user", Short: "Make, list and change the people who log in by way of a client"}
 	user.AddCommand(o.addUser(), o.listUsers(),
-		o.switchUser("disable", "Disable a user and revoke all his tokens", true),
-		o.switchUser("enable", "Enable a user again; his old tokens stay revoked", false))
+		o.switchUser("disable", "Disable a user and revoke all his tokens, within two seconds", true),
+		o.switchUser("enable", "Enable a user again and lift his locks; his old tokens stay revoked", false))
 	return user
 }
 
@@ -151,7 +151,11 @@ func (o *operator) switchUser(name, short string, disabled bool) *cobra.Command 
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
-				return s.SetUserDisabled(cmd.Context(), args[0], disabled)
+				if err := s.SetUserDisabled(cmd.Context(), args[0], disabled); err != nil {
+					return err
+				}
+				cmd.Println(name+"d", args[0])
+				return nil
 			})
 		},
 	}
