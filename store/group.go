@@ -18,9 +18,8 @@ type group[T any] struct {
 	// commit commits all of them in one transaction, and puts their results into T. Those
 	// that it names as later must not be in one set with the others: nothing was done for
 	// them, and they wait on.
-	commit  func(context.Context, []T) (later []int, err error)
-	leaders int // transactions under way at once, at most
-	work    *sync.WaitGroup
+	commit func(context.Context, []T) (later []int, err error)
+	work   *sync.WaitGroup
 
 	mu      sync.Mutex
 	waiting []member[T]
@@ -34,6 +33,7 @@ type member[T any] struct {
 }
 
 const (
+	groupLeaders = 2                      // one prepares while the other waits for the disk
 	groupSize    = 256                    // members of one transaction, at most
 	groupQueue   = 10_000                 // members that wait, at most: seconds of work
 	groupLinger  = 500 * time.Microsecond // for others to arrive
@@ -64,7 +64,7 @@ func (g *group[T]) join(m member[T]) bool {
 		return false
 	}
 	g.waiting = append(g.waiting, m)
-	if g.leading < g.leaders {
+	if g.leading < groupLeaders {
 		g.leading++
 		g.work.Go(g.lead)
 	}

@@ -13,7 +13,7 @@ func TestWhoGaveUpIsNeverToldThatAllIsWell(t *testing.T) {
 	t.Parallel()
 	gone, giveUp := context.WithCancel(t.Context())
 	var begun []string
-	g := &group[string]{leaders: 2, work: new(sync.WaitGroup), commit: func(_ context.Context, items []string) ([]int, error) {
+	g := &group[string]{work: new(sync.WaitGroup), commit: func(_ context.Context, items []string) ([]int, error) {
 		if len(items) > 1 {
 			giveUp()
 			return nil, errors.New("one of them cannot be stored")

@@ -137,7 +137,7 @@ const giveReasonsSQL = `
 UPDATE recharges r
 SET reason = d.reason
 FROM unnest(@recharges::uuid[], @reasons::text[]) AS d (recharge, reason)
-WHERE r.id = d.recharge AND d.reason <> ''`
+WHERE r.id = d.recharge`
 
 const enqueueRechargesSQL = `
 INSERT INTO outbox (queue, message_id, seq, type)
@@ -152,18 +152,22 @@ func (s *Store) openRechargeOperations(ctx context.Context, tx pgx.Tx, all []*Re
 	}
 	var ids []OperationID
 	var types []OperationType
-	var recharges []RechargeID
+	var recharges, given []RechargeID
 	var reasons []string
 	for _, c := range all {
 		ids = append(ids, c.Once.Answer.Operation)
 		types = append(types, c.Type)
 		recharges = append(recharges, c.ID)
-		reasons = append(reasons, c.Reason)
+		if c.Reason != "" {
+			given, reasons = append(given, c.ID), append(reasons, c.Reason)
+		}
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(openRechargeOperationsSQL, pgx.NamedArgs{"ids": ids, "types": types, "recharges": recharges, "grace": s.grace}).Exec(affects(len(ids)))
 	batch.Queue(stillCreatedSQL, pgx.NamedArgs{"recharges": recharges}).Exec(affects(len(ids)))
-	batch.Queue(giveReasonsSQL, pgx.NamedArgs{"recharges": recharges, "reasons": reasons})
+	if len(given) > 0 {
+		batch.Queue(giveReasonsSQL, pgx.NamedArgs{"recharges": given, "reasons": reasons})
+	}
 	batch.Queue(enqueueRechargesSQL, pgx.NamedArgs{"ids": ids, "types": types, "queue": queueOf[RechargeCommit]})
 	return tx.SendBatch(ctx, batch).Close()
 }

@@ -83,11 +83,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.grace == 0 {
 		s.grace = 30 * time.Second
 	}
-	// Of two leaders one prepares while the other waits for the disk. Recharges come in two
-	// groups, which do that for each other.
-	s.payments = &group[*Payment]{commit: s.acceptPayments, leaders: 2, work: &s.work}
-	s.newRecharges = &group[*NewRecharge]{commit: s.createRecharges, leaders: 1, work: &s.work}
-	s.rechargeCommands = &group[*RechargeCommand]{commit: s.acceptRecharges, leaders: 1, work: &s.work}
+	s.payments = &group[*Payment]{commit: s.acceptPayments, work: &s.work}
+	s.newRecharges = &group[*NewRecharge]{commit: s.createRecharges, work: &s.work}
+	s.rechargeCommands = &group[*RechargeCommand]{commit: s.acceptRecharges, work: &s.work}
 	return s, nil
 }
 
