@@ -119,10 +119,10 @@ func (s *Store) Clients(ctx context.Context, page Page[int64]) ([]Client, error)
 	return clients, unavailable(wrap("list clients", err))
 }
 
-const holdClientToChangeSQL = `
+const lockClientSQL = `
 SELECT c.id
 FROM clients c
-WHERE c.client_id = @client
+WHERE c.client_id = @name
 FOR NO KEY UPDATE`
 
 const setClientDisabledSQL = `
@@ -152,33 +152,40 @@ func (s *Store) RenewClientSecret(ctx context.Context, clientID string) (secret 
 	return secret, s.changeClient(ctx, clientID, setClientSecretSQL, pgx.NamedArgs{"hash": hash})
 }
 
-const forgetAttemptsOfSQL = `
-DELETE FROM login_attempts
-WHERE subject LIKE @subject || ' at %' OR subject = ANY(@others::text[])`
-
-// changeClient changes a client's row, ends all its grants and lifts its locks. Whoever
-// issues tokens holds the row, shared, as it was when the client proved itself. The row is
-// locked here before the clock is read: so a grant either began before that, and is worth
-// nothing any more, or finds the client changed.
 func (s *Store) changeClient(ctx context.Context, clientID, sql string, change pgx.NamedArgs) error {
+	err := s.changeParty(ctx, lockClientSQL, clientID, sql, change, func(id int64) []string {
+		return []string{s.subjectName("client", id, "") + " at %", sharedSubject(id)}
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrClientNotFound
+	}
+	return unavailable(wrap("change client "+clientID, err))
+}
+
+const liftLocksSQL = `
+DELETE FROM login_attempts
+WHERE subject LIKE ANY(@subjects::text[])`
+
+// changeParty changes the row of a client or a user, ends all its grants and lifts its
+// locks: subjects are patterns of those. Whoever issues tokens holds the row, shared, as it
+// was when the party proved itself. The row is locked here before the change reads the
+// clock: so a grant either began before that, and is worth nothing any more, or finds the
+// party changed.
+func (s *Store) changeParty(ctx context.Context, lock, name, sql string, change pgx.NamedArgs, subjects func(id int64) []string) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		var id int64
-		if err := tx.QueryRow(ctx, holdClientToChangeSQL, pgx.NamedArgs{"client": clientID}).Scan(&id); err != nil {
+		if err := tx.QueryRow(ctx, lock, pgx.NamedArgs{"name": name}).Scan(&id); err != nil {
 			return err
 		}
 		change["id"] = id
 		if _, err := tx.Exec(ctx, sql, change); err != nil {
 			return err
 		}
-		who := pgx.NamedArgs{"subject": s.subjectName("client", id, ""), "others": []string{sharedSubject(id)}}
-		_, err := tx.Exec(ctx, forgetAttemptsOfSQL, who)
+		_, err := tx.Exec(ctx, liftLocksSQL, pgx.NamedArgs{"subjects": subjects(id)})
 		return err
 	})
 	s.callers.forget() // whatever became of the commit
-	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrClientNotFound
-	}
-	return unavailable(wrap("change client "+clientID, err))
+	return err
 }
 
 const readClientSQL = `

@@ -122,10 +122,8 @@ func (s *Store) LoadDemo(ctx context.Context) error {
 			return fmt.Errorf("load demo: %w", err)
 		}
 	}
-	for _, p := range demoProviders {
-		if err := s.addDemoProvider(ctx, p); err != nil {
-			return fmt.Errorf("load demo provider %s: %w", p.Reference, err)
-		}
+	if err := s.loadDemoProviders(ctx); err != nil {
+		return fmt.Errorf("load demo providers: %w", err)
 	}
 	for _, n := range demoInvoices() {
 		if err := s.loadDemoInvoice(ctx, n); err != nil {
@@ -135,12 +133,20 @@ func (s *Store) LoadDemo(ctx context.Context) error {
 	return wrap("load demo clients", s.loadDemoClients(ctx))
 }
 
-func (s *Store) addDemoProvider(ctx context.Context, p NewProvider) error {
+func (s *Store) loadDemoProviders(ctx context.Context) error {
 	all, err := s.AllProviders(ctx)
-	if err != nil || slices.ContainsFunc(all, func(a NewProvider) bool { return a.Reference == p.Reference }) {
+	if err != nil {
 		return err
 	}
-	return s.PutProvider(ctx, p)
+	for _, p := range demoProviders {
+		if slices.ContainsFunc(all, func(a NewProvider) bool { return a.Reference == p.Reference }) {
+			continue
+		}
+		if err := s.PutProvider(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) loadDemoAccounts(ctx context.Context, tx pgx.Tx) error {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -45,7 +46,7 @@ type rechargeRow struct {
 // committed. Its errors are ErrProviderNotFound, ErrProviderDisabled, ErrAccountNotFound,
 // *FieldError, *Replay and ErrKeyReused.
 func (s *Store) CreateRecharge(ctx context.Context, n NewRecharge) (Answer, error) {
-	_ = json.Unmarshal(n.Params[voucherParam], &n.code) // what is no text is no code
+	n.code = codeOf(n.Params)
 	if err := s.newRecharges.do(ctx, &n); err != nil {
 		return Answer{}, fmt.Errorf("create recharge %s: %w", n.ID, err)
 	}
@@ -65,10 +66,7 @@ func (s *Store) createDistinct(ctx context.Context, all []*NewRecharge) error {
 			return err
 		}
 		for i, n := range all {
-			n.decided, n.verdict = n.decide(found[i])
-		}
-		for _, n := range all {
-			if n.verdict == nil {
+			if n.decided, n.verdict = n.decide(found[i]); n.verdict == nil {
 				n.Once.Answer = n.Answer(n.decided.Recharge)
 			}
 		}
@@ -119,10 +117,7 @@ func (s *Store) readForCreate(ctx context.Context, tx pgx.Tx, all []*NewRecharge
 	accounts := make([]int64, len(all))
 	vouchers := make([][]byte, len(all))
 	for i, n := range all {
-		providers[i], accounts[i] = n.Provider, n.Account
-		if n.code != "" {
-			vouchers[i] = s.voucherFingerprint(n.code)
-		}
+		providers[i], accounts[i], vouchers[i] = n.Provider, n.Account, s.voucherFingerprint(n.code)
 	}
 	rows, _ := tx.Query(ctx, readForCreateSQL, pgx.NamedArgs{
 		"providers": providers, "accounts": accounts, "vouchers": vouchers, "voucher_param": voucherParam,
@@ -236,9 +231,7 @@ func problemOf(err error, c money.Currency) string {
 
 func withMaskedCode(params map[string]json.RawMessage, code string) map[string]json.RawMessage {
 	masked := make(map[string]json.RawMessage, len(params))
-	for name, value := range params {
-		masked[name] = value
-	}
+	maps.Copy(masked, params)
 	masked[voucherParam], _ = json.Marshal(maskVoucher(code)) // a string is always JSON
 	return masked
 }

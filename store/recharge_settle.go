@@ -73,16 +73,12 @@ type rechargeBatch struct {
 }
 
 func lockForRecharge(ctx context.Context, tx pgx.Tx, refs []Ref, held locking) (*rechargeBatch, error) {
-	ids := make([]OperationID, len(refs))
-	for i, ref := range refs {
-		ids[i] = ref.ID
-	}
 	lockRecharges, lockLedger := lockRechargesSQL, lockLedgerSQL
 	if held == passOverHeldRows {
 		lockRecharges, lockLedger = lockFreeRechargesSQL, lockFreeLedgerSQL
 	}
 	b := &rechargeBatch{held: held, topUps: make(map[OperationID]topUp), ledger: make(map[ledgerKey]*wallet)}
-	rows, _ := tx.Query(ctx, lockRecharges, pgx.NamedArgs{"ids": ids})
+	rows, _ := tx.Query(ctx, lockRecharges, pgx.NamedArgs{"ids": idsOf(refs)})
 	var t topUp
 	r := &t.recharge
 	_, err := pgx.ForEachRow(rows, []any{
@@ -184,7 +180,7 @@ func (b *rechargeBatch) decide(refs []Ref) rechargeDecisions {
 			}
 		}
 		d.ends = append(d.ends, end)
-		d.outcomes[i] = end.outcome(b.now)
+		d.outcomes[i] = end.refusal.outcome(t.kind, b.now.Sub(t.accepted))
 	}
 	return d
 }
@@ -227,14 +223,6 @@ func (b *rechargeBatch) transferFor(t topUp, from, to ledgerKey) transfer {
 		kind: kind, reference: t.recharge.ID, operation: t.id,
 		debit: b.ledger[from].id, credit: b.ledger[to].id, amount: t.recharge.Amount, at: b.now,
 	}
-}
-
-func (e topUpEnd) outcome(now time.Time) Outcome {
-	o := Outcome{Type: e.kind, Status: Succeeded, Code: e.refusal.code, Waited: now.Sub(e.accepted)}
-	if e.refusal != settled {
-		o.Status = Failed
-	}
-	return o
 }
 
 const endRechargesSQL = `

@@ -51,7 +51,7 @@ func (s *Store) UpdateRecharge(ctx context.Context, u RechargeUpdate) error {
 		}
 		var r Recharge
 		var codeStays bool
-		err := tx.QueryRow(ctx, lockRechargeSQL, pgx.NamedArgs{"provider": u.Provider, "id": u.ID, "code": s.codeIn(u.Params)}).
+		err := tx.QueryRow(ctx, lockRechargeSQL, pgx.NamedArgs{"provider": u.Provider, "id": u.ID, "code": s.voucherFingerprint(codeOf(u.Params))}).
 			Scan(&r.Amount.Minor, &r.Amount.Currency, &r.Description, &r.Params, &codeStays)
 		if err != nil {
 			return err
@@ -75,7 +75,8 @@ func (s *Store) UpdateRecharge(ctx context.Context, u RechargeUpdate) error {
 	return unavailable(wrap("update recharge "+u.ID.String(), err))
 }
 
-// merge is pure: codeStays says that a code is a voucher's. It returns the params as they will be, or what cannot be changed.
+// merge is pure: it returns the params as they will be, or what cannot be changed. codeStays
+// says that a code is a voucher's.
 func (u RechargeUpdate) merge(r Recharge, codeStays bool) ([]byte, error) {
 	if u.Amount != nil {
 		if amount, err := u.Amount.In(r.Amount.Currency); err != nil || amount != r.Amount {

@@ -19,6 +19,14 @@ type Ref struct {
 	Seq int64
 }
 
+func idsOf(refs []Ref) []OperationID {
+	ids := make([]OperationID, len(refs))
+	for i, ref := range refs {
+		ids[i] = ref.ID
+	}
+	return ids
+}
+
 // Outcome is what became of one message. A stale one named an operation that is final,
 // unknown or at another seq: it had no effect.
 type Outcome struct {
@@ -133,15 +141,11 @@ type paymentBatch struct {
 }
 
 func lockForPayment(ctx context.Context, tx pgx.Tx, refs []Ref, held locking) (*paymentBatch, error) {
-	ids := make([]OperationID, len(refs))
-	for i, ref := range refs {
-		ids[i] = ref.ID
-	}
 	lockPayments, lockWallets := lockPaymentsSQL, lockWalletsOfSQL
 	if held == passOverHeldRows {
 		lockPayments, lockWallets = lockFreePaymentsSQL, lockFreeWalletsOfSQL
 	}
-	rows, _ := tx.Query(ctx, lockPayments, pgx.NamedArgs{"ids": ids})
+	rows, _ := tx.Query(ctx, lockPayments, pgx.NamedArgs{"ids": idsOf(refs)})
 	b := &paymentBatch{held: held, orders: make(map[OperationID]order), wallets: make(map[walletKey]*wallet), owners: make(map[int64]bool)}
 	var owners []int64
 	var o order
@@ -186,6 +190,15 @@ var (
 	noWalletInCurrency     = refusal{"currency_mismatch", "The payer has no wallet in the invoice's currency.", CurrencyMismatch}
 )
 
+// outcome is that of an operation which ends like this.
+func (r refusal) outcome(kind OperationType, waited time.Duration) Outcome {
+	o := Outcome{Type: kind, Status: Succeeded, Code: r.code, Waited: waited}
+	if r != settled {
+		o.Status = Failed
+	}
+	return o
+}
+
 // paymentDecisions is what a batch came to, ready to be written.
 type paymentDecisions struct {
 	outcomes  []Outcome // one a message
@@ -214,13 +227,10 @@ func (b *paymentBatch) decide(refs []Ref) paymentDecisions {
 		}
 
 		why := b.pay(o)
-		outcome := Outcome{Type: InvoicePay, Status: Succeeded, Code: why.code, Waited: b.now.Sub(o.accepted)}
 		if why == settled {
 			d.transfers = append(d.transfers, b.transferFor(o))
-		} else {
-			outcome.Status = Failed
 		}
-		d.outcomes[i] = outcome
+		d.outcomes[i] = why.outcome(InvoicePay, b.now.Sub(o.accepted))
 		d.ends = append(d.ends, paymentEnd{order: o, refusal: why})
 	}
 	return d

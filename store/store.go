@@ -9,8 +9,8 @@
 // Locks are taken in one order everywhere, each kind by id: idempotency keys, operations,
 // ledger accounts. Whoever changes the state of an invoice or of a recharge holds its open
 // operation, so that those need no order of their own. A provider's day comes last where
-// recharges are settled, and first where they are created, which takes no other lock that
-// a settler waits for.
+// recharges are settled, and after the keys where they are created, which takes no other
+// lock that a settler waits for.
 //
 // The known hole: when the connection is lost while a transaction commits, the caller is
 // told that the store is unavailable although the command may stand. A command that is

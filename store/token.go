@@ -120,7 +120,7 @@ WHERE u.id = @user AND NOT u.disabled
 FOR SHARE`
 
 // holdParties keeps the client and the user, until the commit, as they were when they
-// proved themselves: who changes them revokes their tokens, and must find these.
+// proved themselves: changeParty ends the grants that began before it.
 func holdParties(ctx context.Context, tx pgx.Tx, g grant) error {
 	client, err := tx.Exec(ctx, holdClientSQL, pgx.NamedArgs{"client": g.Client.ID, "proven": g.Client.SecretHash})
 	switch {
@@ -336,8 +336,8 @@ USING (
 WHERE a.subject = old.subject`
 
 // ForgetTokens deletes at most limit tokens that expired more than a day ago, and as many
-// grants and login attempts that ended as long ago. It returns how many it deleted, 0 once nothing is
-// left, and may be called by any number of processes at once.
+// grants and login attempts that ended as long ago. It returns how many it deleted, 0 once
+// nothing is left, and may be called by any number of processes at once.
 func (s *Store) ForgetTokens(ctx context.Context, limit int) (forgotten int, err error) {
 	for _, sql := range []string{forgetTokensSQL, forgetGrantsSQL, forgetAttemptsSQL} {
 		tag, err := s.pool.Exec(ctx, sql, pgx.NamedArgs{"limit": limit})

@@ -116,7 +116,7 @@ func (s *Store) Users(ctx context.Context, page Page[int64]) ([]User, error) {
 	return users, unavailable(wrap("list users", err))
 }
 
-const holdUserToChangeSQL = `
+const lockUserSQL = `
 SELECT u.id
 FROM users u
 WHERE u.name = @name
@@ -128,21 +128,12 @@ SET disabled = @disabled, grants_from = clock_timestamp()
 WHERE id = @id`
 
 // SetUserDisabled disables a user and revokes all his tokens, or enables him again: the
-// tokens of before stay revoked. Whoever issues tokens holds the user's row, shared, as
-// changeClient says. Its error is ErrUserNotFound.
+// tokens of before stay revoked. Its error is ErrUserNotFound.
 func (s *Store) SetUserDisabled(ctx context.Context, name string, disabled bool) error {
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		var id int64
-		if err := tx.QueryRow(ctx, holdUserToChangeSQL, pgx.NamedArgs{"name": name}).Scan(&id); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, setUserDisabledSQL, pgx.NamedArgs{"id": id, "disabled": disabled}); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, forgetFailuresSQL, pgx.NamedArgs{"subject": s.subjectName("user", id, "")})
-		return err
+	change := pgx.NamedArgs{"disabled": disabled}
+	err := s.changeParty(ctx, lockUserSQL, name, setUserDisabledSQL, change, func(id int64) []string {
+		return []string{s.subjectName("user", id, "")}
 	})
-	s.callers.forget() // whatever became of the commit
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrUserNotFound
 	}

@@ -20,26 +20,29 @@ func newVoucherCode() string {
 	return c[:4] + "-" + c[4:8] + "-" + c[8:12] + "-" + c[12:]
 }
 
-// canonicalVoucher reads a code as people type it: in either case, with or without hyphens
+// canonicalCode reads a code as people type it: in either case, with or without hyphens
 // and blanks, with O for 0 and I or L for 1.
-var canonicalVoucher = strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1")
+func canonicalCode(code string) string { return codeSpellings.Replace(strings.ToUpper(code)) }
 
-func (s *Store) voucherFingerprint(code string) []byte {
-	return s.seal.fingerprint([]byte("voucher"), []byte(canonicalVoucher.Replace(strings.ToUpper(code))))
+var codeSpellings = strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1")
+
+// codeOf is the code among params; what is no text is no code.
+func codeOf(params map[string]json.RawMessage) (code string) {
+	_ = json.Unmarshal(params[voucherParam], &code)
+	return code
 }
 
-// codeIn is the fingerprint of a code among params; NULL where there is none.
-func (s *Store) codeIn(params map[string]json.RawMessage) []byte {
-	var code string
-	if json.Unmarshal(params[voucherParam], &code) != nil || code == "" {
+// voucherFingerprint is what a voucher is found by; NULL for no code.
+func (s *Store) voucherFingerprint(code string) []byte {
+	if code == "" {
 		return nil
 	}
-	return s.voucherFingerprint(code)
+	return s.seal.fingerprint([]byte("voucher"), []byte(canonicalCode(code)))
 }
 
 // maskVoucher is what is stored and shown of a code: it is money until it is redeemed.
 func maskVoucher(code string) string {
-	c := canonicalVoucher.Replace(strings.ToUpper(code))
+	c := canonicalCode(code)
 	return "****-" + c[max(0, len(c)-4):]
 }
 
