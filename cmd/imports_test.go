@@ -24,13 +24,18 @@ var may = map[string][]string{
 	"workers":          {"store", "store/money", "queue"},
 	"workers/":         {"store", "store/money", "queue", "workers", "workers/acquirer"},
 	"workers/acquirer": {"store/money"},
-	"api":              {"store", "store/money"},
-	"api/":             {"store", "store/money", "api"},
-	"deploy/local":     {},
+	"workers/receipt":  {"store", "store/money", "queue", "workers", "workers/receipt/document"},
+
+	"workers/acquirer/acquirertest": {"store/money", "workers/acquirer"},
+	"workers/receipt/document":      {"store", "store/money"},
+	"workers/receipt/mailtest":      {},
+	"api":                           {"store", "store/money"},
+	"api/":                          {"store", "store/money", "api"},
+	"deploy/local":                  {},
 }
 
 // Tests may also use what is made for them.
-var testsMay = []string{"store/storetest", "queue/queuetest"}
+var testsMay = []string{"store/storetest", "queue/queuetest", "workers/acquirer/acquirertest", "workers/receipt/mailtest"}
 
 func TestImportsRunOneWay(t *testing.T) {
 	t.Parallel()
