@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -40,6 +41,36 @@ func (o Object) Read(name string, into json.Unmarshaler) {
 	if member, sent := o[name]; sent {
 		_ = into.UnmarshalJSON(member) // fields report what is wrong by Problems
 	}
+}
+
+const (
+	maxNumber   = 100 // characters
+	maxExponent = 308 // that of a double, which is all that most programs can read
+)
+
+// Storable says that PostgreSQL can store the numbers of a JSON value, and does not make
+// hundreds of digits out of a few.
+func Storable(value []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(value))
+	d.UseNumber()
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return true // its end: it is known to be JSON
+		}
+		if n, is := token.(json.Number); is && !modest(n.String()) {
+			return false
+		}
+	}
+}
+
+func modest(number string) bool {
+	_, exponent, has := strings.Cut(strings.ToLower(number), "e")
+	if !has {
+		return len(number) <= maxNumber
+	}
+	n, err := strconv.Atoi(exponent)
+	return len(number) <= maxNumber && err == nil && -maxExponent <= n && n <= maxExponent
 }
 
 // ambiguous reads one value of what is known to be JSON, and says what is wrong in it.

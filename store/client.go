@@ -25,6 +25,7 @@ type Client struct {
 	Scopes    []string
 	Rights    []string
 	Disabled  bool
+	Shop      *ShopTerms // nil for a client that is none
 	CreatedAt time.Time
 }
 
@@ -57,6 +58,7 @@ type NewClient struct {
 	Secret   string
 	Scopes   []string
 	Rights   []string
+	Shop     *ShopTerms // nil for a client that is no shop
 }
 
 // checkRights is asked before the database is, which would log the row that it refuses.
@@ -78,15 +80,22 @@ func (n NewClient) check() error {
 			return fmt.Errorf("%q is no scope: it is 1 to 255 printable ASCII characters without spaces, quotes and backslashes", scope)
 		}
 	}
+	if n.Shop != nil {
+		if err := n.Shop.check(n.ClientID); err != nil {
+			return err
+		}
+	}
 	return checkRights(n.Rights)
 }
 
 const addClientSQL = `
 INSERT INTO clients (client_id, secret_hash, scopes, rights)
-VALUES (@client, @hash, coalesce(@scopes::text[], '{}'), coalesce(@rights::text[], '{}'))`
+VALUES (@client, @hash, coalesce(@scopes::text[], '{}'), coalesce(@rights::text[], '{}'))
+RETURNING id`
 
-// AddClient makes a client and returns its secret, which nobody can read again. Its errors
-// are ErrClientTaken and ErrRightUnknown.
+// AddClient makes a client and returns its secret, which nobody can read again; a shop signs
+// with it, so that of a shop's an encrypted copy is kept. Its errors are ErrClientTaken and
+// ErrRightUnknown.
 func (s *Store) AddClient(ctx context.Context, n NewClient) (secret string, err error) {
 	if err := n.check(); err != nil {
 		return "", err
@@ -98,7 +107,14 @@ func (s *Store) AddClient(ctx context.Context, n NewClient) (secret string, err 
 	if err != nil {
 		return "", err
 	}
-	_, err = s.pool.Exec(ctx, addClientSQL, pgx.NamedArgs{"client": n.ClientID, "hash": hash, "scopes": n.Scopes, "rights": n.Rights})
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		var id int64
+		args := pgx.NamedArgs{"client": n.ClientID, "hash": hash, "scopes": n.Scopes, "rights": n.Rights}
+		if err := tx.QueryRow(ctx, addClientSQL, args).Scan(&id); err != nil || n.Shop == nil {
+			return err
+		}
+		return s.makeShop(ctx, tx, id, *n.Shop, n.Secret)
+	})
 	if isViolation(err, "client_id_is_unique") {
 		return "", ErrClientTaken
 	}
@@ -106,7 +122,8 @@ func (s *Store) AddClient(ctx context.Context, n NewClient) (secret string, err 
 }
 
 const listClientsSQL = `
-SELECT c.id, c.client_id, c.scopes, c.rights, c.disabled, c.created_at
+SELECT c.id, c.client_id, c.scopes, c.rights, c.disabled, c.signing_secret IS NOT NULL, c.name, NOT c.signature_required,
+       c.commission_millipercents, c.commission_fixed, c.hold_for, c.created_at
 FROM clients c
 WHERE c.id < @before
 ORDER BY c.id DESC
@@ -115,7 +132,16 @@ LIMIT @limit`
 // Clients lists the clients, disabled ones too, newest first.
 func (s *Store) Clients(ctx context.Context, page Page[int64]) ([]Client, error) {
 	rows, _ := s.pool.Query(ctx, listClientsSQL, pgx.NamedArgs{"before": beforeID(page), "limit": page.Limit})
-	clients, err := pgx.CollectRows(rows, pgx.RowToStructByName[Client])
+	clients, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c Client, err error) {
+		var isShop bool
+		var terms ShopTerms
+		err = row.Scan(&c.ID, &c.ClientID, &c.Scopes, &c.Rights, &c.Disabled, &isShop, &terms.Name, &terms.AllowUnsigned,
+			&terms.Tariff.Millipercents, &terms.Tariff.Fixed, &terms.HoldFor, &c.CreatedAt)
+		if isShop {
+			c.Shop = &terms
+		}
+		return c, err
+	})
 	return clients, unavailable(wrap("list clients", err))
 }
 
@@ -130,26 +156,29 @@ UPDATE clients
 SET disabled = @disabled, grants_from = clock_timestamp()
 WHERE id = @id`
 
-// SetClientDisabled disables a client and revokes all its tokens, or enables it again: the
-// tokens of before stay revoked. Its error is ErrClientNotFound.
+// SetClientDisabled disables a client and revokes all its tokens and sessions, or enables it
+// again: those of before stay revoked. Its error is ErrClientNotFound.
 func (s *Store) SetClientDisabled(ctx context.Context, clientID string, disabled bool) error {
 	return s.changeClient(ctx, clientID, setClientDisabledSQL, pgx.NamedArgs{"disabled": disabled})
 }
 
 const setClientSecretSQL = `
 UPDATE clients
-SET secret_hash = @hash, grants_from = clock_timestamp()
+SET secret_hash = @hash, grants_from = clock_timestamp(),
+    signing_secret = CASE WHEN signing_secret IS NOT NULL THEN @sealed::bytea END
 WHERE id = @id`
 
-// RenewClientSecret gives a client a new secret and revokes all its tokens. The old secret
-// is worth nothing from that commit on. Its error is ErrClientNotFound.
+// RenewClientSecret gives a client a new secret and revokes all its tokens, and the sessions
+// of a shop. The old secret is worth nothing from that commit on. Its error is ErrClientNotFound.
 func (s *Store) RenewClientSecret(ctx context.Context, clientID string) (secret string, err error) {
 	secret = NewSecret()
 	hash, err := s.hashSecret(ctx, clientSecret, secret)
 	if err != nil {
 		return "", err
 	}
-	return secret, s.changeClient(ctx, clientID, setClientSecretSQL, pgx.NamedArgs{"hash": hash})
+	return secret, s.changeClient(ctx, clientID, setClientSecretSQL, pgx.NamedArgs{
+		"hash": hash, "sealed": s.seal.close([]byte(secret), signingContext),
+	})
 }
 
 func (s *Store) changeClient(ctx context.Context, clientID, sql string, change pgx.NamedArgs) error {

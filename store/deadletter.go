@@ -41,7 +41,8 @@ RETURNING message_id, seq`
 
 // Only the message that still has the operation's seq ends it; a stale one is kept as a
 // dead letter and touches nothing.
-// Its invoice stays in progress, with the error that says so.
+// Its invoice stays in progress, with the error that says so. A payment by card stays as it
+// is: nobody knows what the acquirer has done, and its dead step keeps its slot.
 const killOperationsSQL = `
 WITH killed AS (
 	UPDATE operations o
@@ -51,7 +52,7 @@ WITH killed AS (
 	LEFT JOIN LATERAL (
 		SELECT max(a.attempt) AS attempts FROM attempts a WHERE a.operation_id = d.id
 	) tried ON true
-	WHERE o.id = d.id AND o.seq = d.seq AND o.status IN ('accepted', 'running')
+	WHERE o.id = d.id AND o.seq = d.seq AND ` + isOpen + `
 	RETURNING o.resource, o.type
 )
 UPDATE invoices i

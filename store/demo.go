@@ -106,9 +106,10 @@ const skipDemoIDsSQL = `
 SELECT setval(pg_get_serial_sequence('accounts', 'id'), greatest(max(id), 1000))
 FROM accounts`
 
-// LoadDemo stores the accounts, sessions, invoices and balances that the examples of the
-// original document name, under those very ids. What is there already is left alone.
-func (s *Store) LoadDemo(ctx context.Context) error {
+// LoadDemo stores the accounts, sessions, invoices, cards, payments and balances that the examples
+// of the original documents name, under those very ids. What is there already is left alone.
+// tokenOf is the acquirer's token for a card.
+func (s *Store) LoadDemo(ctx context.Context, tokenOf func(number, expiry string) string) error {
 	load := func(tx pgx.Tx) error { return s.loadDemoAccounts(ctx, tx) }
 	if err := s.inTx(ctx, load); err != nil {
 		return fmt.Errorf("load demo accounts: %w", err)
@@ -129,6 +130,9 @@ func (s *Store) LoadDemo(ctx context.Context) error {
 		if err := s.loadDemoInvoice(ctx, n); err != nil {
 			return fmt.Errorf("load demo invoice %s: %w", n.Number, err)
 		}
+	}
+	if err := s.loadDemoShop(ctx, tokenOf); err != nil {
+		return fmt.Errorf("load demo shop: %w", err)
 	}
 	return wrap("load demo clients", s.loadDemoClients(ctx))
 }

@@ -12,7 +12,7 @@ const countDueSQL = `
 SELECT count(*)
 FROM (
 	SELECT FROM operations o
-	WHERE o.status IN ('accepted', 'running') AND o.due_at < now() AND o.type = ANY(@types)
+	WHERE o.status IN ('accepted', 'running') AND o.due_at < now() AND o.type = ANY(@types) AND NOT o.waits
 	LIMIT @enough
 ) due`
 
@@ -24,7 +24,7 @@ const enqueueDueSQL = `
 WITH due AS (
 	SELECT o.id
 	FROM operations o
-	WHERE o.status IN ('accepted', 'running') AND o.due_at < now() AND o.type = ANY(@types)
+	WHERE o.status IN ('accepted', 'running') AND o.due_at < now() AND o.type = ANY(@types) AND NOT o.waits
 	  AND (NOT @explained OR o.due_at < now() - @grace::interval * 2 ^ least(o.seq, 12))
 	ORDER BY o.due_at
 	LIMIT @limit
@@ -32,6 +32,26 @@ WITH due AS (
 ), again AS (
 	UPDATE operations o
 	SET seq = o.seq + 1, due_at = now() + @grace
+	FROM due
+	WHERE o.id = due.id
+	RETURNING o.id, o.seq, o.type
+)
+INSERT INTO outbox (queue, message_id, seq, type)
+SELECT @queue, id, seq, type
+FROM again`
+
+// What waits in its row was never under way: whatever the queue holds, it may go.
+const enqueueWaitingSQL = `
+WITH due AS (
+	SELECT o.id
+	FROM operations o
+	WHERE o.status IN ('accepted', 'running') AND o.due_at < now() AND o.type = ANY(@types) AND o.waits
+	ORDER BY o.due_at
+	LIMIT @limit
+	FOR NO KEY UPDATE SKIP LOCKED
+), again AS (
+	UPDATE operations o
+	SET seq = o.seq + 1, due_at = now() + @grace, waits = false
 	FROM due
 	WHERE o.id = due.id
 	RETURNING o.id, o.seq, o.type
@@ -57,30 +77,38 @@ SELECT pg_try_advisory_xact_lock(hashtext('schedule'), hashtext(@queue))`
 // worker's queue is not filled with copies. But where traffic flows there is always some
 // backlog, and one operation may be lost beside it: a few of those that are much too late,
 // and later each time, are enqueued whatever waits.
+//
+// It also enqueues at most limit operations that waited in their rows for this time, and
+// that nobody lost: those it does not count.
 func (s *Store) EnqueueDue(ctx context.Context, queue string, depth, limit int) (enqueued int, err error) {
 	types := typesOf(queue)
+	var waited int64
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		var leads bool
 		if err := tx.QueryRow(ctx, leadScheduleSQL, pgx.NamedArgs{"queue": queue}).Scan(&leads); err != nil || !leads {
 			return err
 		}
+		args := pgx.NamedArgs{"types": types, "limit": limit, "grace": s.grace, "queue": queue}
+		tag, err := tx.Exec(ctx, enqueueWaitingSQL, args)
+		if err != nil {
+			return err
+		}
+		waited = tag.RowsAffected()
 		explained, err := backlogExplains(ctx, tx, queue, types, depth)
 		if err != nil {
 			return err
 		}
-		if explained {
-			limit = min(limit, trickle)
+		if args["explained"] = explained; explained {
+			args["limit"] = min(limit, trickle)
 		}
-		tag, err := tx.Exec(ctx, enqueueDueSQL, pgx.NamedArgs{
-			"types": types, "limit": limit, "grace": s.grace, "queue": queue, "explained": explained,
-		})
+		tag, err = tx.Exec(ctx, enqueueDueSQL, args)
 		enqueued = int(tag.RowsAffected())
 		return err
 	})
 	if err != nil {
 		return 0, unavailable(wrap("enqueue what is due", err))
 	}
-	if enqueued > 0 {
+	if enqueued > 0 || waited > 0 {
 		s.outboxFilled()
 	}
 	return enqueued, nil

@@ -18,9 +18,18 @@ type (
 	// RechargeID is random enough (version 7) not to be guessed.
 	RechargeID = ID[rechargeKind]
 
+	// PaymentID, CardID and IntentID are random enough (version 4) not to be guessed: a payment's
+	// is the permission to see its receipt.
+	PaymentID = ID[paymentKind]
+	CardID    = ID[cardKind]
+	IntentID  = ID[intentKind]
+
 	operationKind struct{}
 	invoiceKind   struct{}
 	rechargeKind  struct{}
+	paymentKind   struct{}
+	cardKind      struct{}
+	intentKind    struct{}
 )
 
 // parseID reads the 36-character form, in either case.
@@ -43,6 +52,28 @@ func ParseInvoiceNumber(text string) (InvoiceNumber, bool) { return parseID[invo
 
 // ParseRechargeID reads the id of a recharge.
 func ParseRechargeID(text string) (RechargeID, bool) { return parseID[rechargeKind](text) }
+
+// ParsePaymentID reads the id of a payment by card.
+func ParsePaymentID(text string) (PaymentID, bool) { return parseID[paymentKind](text) }
+
+// ParseCardID reads the id of a card.
+func ParseCardID(text string) (CardID, bool) { return parseID[cardKind](text) }
+
+// ParseIntentID reads the id of a call to the acquirer.
+func ParseIntentID(text string) (IntentID, bool) { return parseID[intentKind](text) }
+
+// NewPaymentID, NewCardID, NewIntentID and NewShopInvoiceID are random, since whoever knows
+// one may see what it names.
+func NewPaymentID() PaymentID { return PaymentID(uuid.New()) }
+
+// NewCardID is like NewPaymentID.
+func NewCardID() CardID { return CardID(uuid.New()) }
+
+// NewIntentID is like NewPaymentID.
+func NewIntentID() IntentID { return IntentID(uuid.New()) }
+
+// NewShopInvoiceID is like NewPaymentID.
+func NewShopInvoiceID() InvoiceNumber { return InvoiceNumber(uuid.New()) }
 
 // NewOperationID is ordered by time, which keeps the index of a growing table dense.
 func NewOperationID() OperationID { return OperationID(uuid.Must(uuid.NewV7())) }

@@ -43,10 +43,16 @@ ORDER BY k.scope, k.key
 ON CONFLICT DO NOTHING
 RETURNING scope, key`
 
+// One look into the index for each: joined, all keys would be read while there are few.
 const readKeysSQL = `
 SELECT k.scope, k.key, k.fingerprint, k.status, k.answer, k.operation_id
 FROM unnest(@scopes::bytea[], @keys::text[]) AS asked (scope, key)
-JOIN idempotency_keys k ON k.scope = asked.scope AND k.key = asked.key`
+CROSS JOIN LATERAL (
+	SELECT u.scope, u.key, u.fingerprint, u.status, u.answer, u.operation_id
+	FROM idempotency_keys u
+	WHERE u.scope = asked.scope AND u.key = asked.key
+	OFFSET 0
+) k`
 
 // claim stores the key with its answer, or returns *Replay or ErrKeyReused. It waits for
 // a transaction that is claiming the same key at this moment; what that one decides holds.

@@ -25,21 +25,30 @@ type ledgerKey struct {
 }
 
 const (
-	walletKind   = "wallet"
-	clearingKind = "provider_clearing"
-	suspenseKind = "suspense" // what came in and could be credited to nobody
+	walletKind           = "wallet"
+	clearingKind         = "provider_clearing"
+	acquirerClearingKind = "acquirer_clearing" // of the house; of a client: what went on from card to card for it
+	merchantKind         = "merchant"
+	commissionKind       = "commission"
+	suspenseKind         = "suspense" // what came in and could be credited to nobody
 )
 
 // TransferKind says what a transfer was made for.
 type TransferKind string
 
 // A payment settles an invoice from a wallet; an opening brings in a balance from before
-// Quittance; a recharge brings in money from a provider, a late one into suspense.
+// Quittance; a recharge brings in money from a provider, a late one into suspense. A payment
+// by card brings in its amount and, on top, the commission; a reversal gives parts of both
+// back.
 const (
-	PaymentTransfer      TransferKind = "payment"
-	OpeningTransfer      TransferKind = "opening"
-	RechargeTransfer     TransferKind = "recharge"
-	LateRechargeTransfer TransferKind = "late_recharge"
+	PaymentTransfer            TransferKind = "payment"
+	OpeningTransfer            TransferKind = "opening"
+	RechargeTransfer           TransferKind = "recharge"
+	LateRechargeTransfer       TransferKind = "late_recharge"
+	CardPaymentTransfer        TransferKind = "card_payment"
+	CardCommissionTransfer     TransferKind = "card_commission"
+	CardReversalTransfer       TransferKind = "card_reversal"
+	CommissionReversalTransfer TransferKind = "commission_reversal"
 )
 
 // transfer moves amount from the debited to the credited account.

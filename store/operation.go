@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,6 +26,22 @@ const (
 	RechargeLate     OperationType = "recharge.late"
 )
 
+// Of these operations on a payment by card but the last, one is open at a time: authorise
+// begins it, confirm goes on where the payer had to do something, complete takes what was
+// held, cancel and expire let go of it. Reverse gives back; any number may be open that
+// together give back no more than was taken.
+const (
+	PaymentAuthorise OperationType = "payment.authorise"
+	PaymentConfirm   OperationType = "payment.confirm"
+	PaymentComplete  OperationType = "payment.complete"
+	PaymentCancel    OperationType = "payment.cancel"
+	PaymentExpire    OperationType = "payment.expire"
+	PaymentReverse   OperationType = "payment.reverse"
+)
+
+// ReceiptSend mails the receipt of a finished payment by card.
+const ReceiptSend OperationType = "receipt.send"
+
 // queueOf says where each type is worked on. The broker's topology has the same names; a
 // test of the whole holds the two together.
 var queueOf = map[OperationType]string{
@@ -33,6 +50,13 @@ var queueOf = map[OperationType]string{
 	RechargeRollback: "recharges",
 	RechargeExpire:   "recharges",
 	RechargeLate:     "recharges",
+	PaymentAuthorise: "cards",
+	PaymentConfirm:   "cards",
+	PaymentComplete:  "cards",
+	PaymentCancel:    "cards",
+	PaymentExpire:    "cards",
+	PaymentReverse:   "cards",
+	ReceiptSend:      "receipts",
 }
 
 // OperationTypes names all types, in alphabetical order.
@@ -62,6 +86,15 @@ const (
 	Dead      Status = "dead"
 )
 
+// isOpen says the same of operation o that is looked for by its id, in words that the index of
+// what is due does not say: the planner would read all of that whenever it remembers few.
+const isOpen = "o.status NOT IN ('succeeded', 'failed', 'dead')"
+
+// isOpenStep says that operation o is the open step of payment p, of which there is one at
+// most: the index that holds it to that has the same types.
+const isOpenStep = `o.resource = p.id AND o.finished_at IS NULL
+  AND o.type IN ('payment.authorise', 'payment.confirm', 'payment.complete', 'payment.cancel', 'payment.expire')`
+
 // Open says that the operation is being worked on.
 func (s Status) Open() bool { return s == Accepted || s == Running }
 
@@ -69,7 +102,7 @@ func (s Status) Open() bool { return s == Accepted || s == Running }
 type Operation struct {
 	ID           OperationID
 	Type         OperationType
-	Resource     [16]byte // the invoice, or the recharge
+	Resource     [16]byte // the invoice, the recharge, or the payment by card
 	Provider     string   `db:"-"` // of the recharge; only Operation fills it in
 	Status       Status
 	Attempts     int
@@ -99,7 +132,7 @@ func (s *Store) Operation(ctx context.Context, id OperationID) (Operation, error
 		return Operation{}, ErrOperationNotFound
 	}
 	o := found[0]
-	if o.Type != InvoicePay {
+	if strings.HasPrefix(string(o.Type), "recharge.") {
 		err = s.pool.QueryRow(ctx, readProviderOfSQL, pgx.NamedArgs{"recharge": o.Resource}).Scan(&o.Provider)
 	}
 	return o, unavailable(wrap("read operation "+id.String(), err))

@@ -129,7 +129,7 @@ SELECT asked.n, coalesce(a.id, 0), coalesce(i.payer_id, 0), coalesce(i.amount, 0
 FROM unnest(@sessions::bytea[], @numbers::uuid[]) WITH ORDINALITY AS asked (session, number, n)
 LEFT JOIN sessions s   ON s.hash = asked.session
 LEFT JOIN accounts a   ON a.id = s.account_id AND NOT a.deleted
-LEFT JOIN invoices i   ON i.number = asked.number
+LEFT JOIN invoices i   ON i.number = asked.number AND i.client_id IS NULL
 LEFT JOIN accounts r   ON r.id = i.recipient_id
 LEFT JOIN LATERAL (
 	SELECT o.id FROM operations o WHERE o.resource = i.number AND o.type = 'invoice.pay' AND o.finished_at IS NULL LIMIT 1

@@ -7,8 +7,9 @@
 // of it, and the relay finds the messages that it left.
 //
 // Locks are taken in one order everywhere, each kind by id: idempotency keys, operations,
-// ledger accounts. Whoever changes the state of an invoice or of a recharge holds its open
-// operation, so that those need no order of their own. A provider's day comes last where
+// payments by card, subscriptions, ledger accounts. Whoever changes the state of an invoice or of
+// a recharge holds its open operation, so that those need no order of their own; a payment by
+// card may have several. A provider's day comes last where
 // recharges are settled, and after the keys where they are created, which takes no other
 // lock that a settler waits for.
 //
@@ -55,6 +56,7 @@ type Store struct {
 	payments         *group[*Payment]
 	newRecharges     *group[*NewRecharge]
 	rechargeCommands *group[*RechargeCommand]
+	cardResults      *group[*finishing]
 }
 
 // Open connects lazily: it fails only on a configuration that cannot be right, and not
@@ -86,6 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.payments = &group[*Payment]{commit: s.acceptPayments, work: &s.work}
 	s.newRecharges = &group[*NewRecharge]{commit: s.createRecharges, work: &s.work}
 	s.rechargeCommands = &group[*RechargeCommand]{commit: s.acceptRecharges, work: &s.work}
+	s.cardResults = &group[*finishing]{commit: s.finishCalls, work: &s.work}
 	return s, nil
 }
 

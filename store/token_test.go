@@ -372,35 +372,6 @@ func TestWhatThisProcessRevokesItForgetsAtOnce(t *testing.T) {
 	}
 }
 
-func TestWhatIsLongPastIsForgottenInSteps(t *testing.T) {
-	t.Parallel()
-	o := newOffice(t)
-	for range 3 {
-		o.tokens()
-	}
-	kept := o.tokens()
-	o.fails(1, mallory)
-	o.Exec("UPDATE tokens SET expires_at = now() - interval '25 hours' WHERE grant_id NOT IN (SELECT grant_id FROM tokens WHERE hash = sha256($1))", []byte(kept.Access))
-	o.Exec("UPDATE login_attempts SET last_failed_at = now() - interval '25 hours'")
-	o.fails(1, store.Login{Type: store.LoginPIN, PIN: "0000"})
-	var steps []int
-	for {
-		n, err := o.ForgetTokens(t.Context(), 4)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if steps = append(steps, n); n == 0 {
-			break
-		}
-	}
-	if diff := cmp.Diff([]int{5, 2, 0}, steps); diff != "" {
-		t.Errorf("deleted: -want +got\n%s", diff)
-	}
-	if !o.valid(kept) || o.Count("SELECT count(*) FROM tokens") != 2 || o.Count("SELECT count(*) FROM login_attempts") != 1 {
-		t.Error("too much is gone")
-	}
-}
-
 func TestUsersAndClientsAreUnique(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)

@@ -1,10 +1,8 @@
 package recharge
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,11 +12,9 @@ import (
 )
 
 const (
-	maxParams   = 16 << 10 // bytes
-	maxMembers  = 50
-	maxName     = 100 // characters
-	maxNumber   = 100 // characters
-	maxExponent = 308 // that of a double, which is all that most programs can read
+	maxParams  = 16 << 10 // bytes
+	maxMembers = 50
+	maxName    = 100 // characters
 )
 
 // params is a JSON object, or the same in a JSON string. Three of its members mean
@@ -55,7 +51,7 @@ func readParams(p api.Problems, o api.Object) params {
 	members.Read("createdBy", &read.createdBy)
 	for name, value := range members {
 		if name != "amount" && name != "currency" && name != "createdBy" {
-			p.Check("params", storable(value), "has a number of more than 100 characters, or beyond 1e308")
+			p.Check("params", api.Storable(value), "has a number of more than 100 characters, or beyond 1e308")
 			read.own[name] = value
 		}
 	}
@@ -68,31 +64,6 @@ func checkMembers(p api.Problems, members api.Object) {
 		p.Check("params", name != "" && utf8.RuneCountInString(name) <= maxName, "must have names of 1 to 100 characters")
 		p.Check("params", !strings.ContainsFunc(name, unicode.IsControl), "must not have control characters in names")
 	}
-}
-
-// storable says that PostgreSQL can store the numbers of a value, and does not make
-// hundreds of digits out of a few.
-func storable(value []byte) bool {
-	d := json.NewDecoder(bytes.NewReader(value))
-	d.UseNumber()
-	for {
-		token, err := d.Token()
-		if err != nil {
-			return true // its end: it is known to be JSON
-		}
-		if n, is := token.(json.Number); is && !modest(n.String()) {
-			return false
-		}
-	}
-}
-
-func modest(number string) bool {
-	_, exponent, has := strings.Cut(strings.ToLower(number), "e")
-	if !has {
-		return len(number) <= maxNumber
-	}
-	n, err := strconv.Atoi(exponent)
-	return len(number) <= maxNumber && err == nil && -maxExponent <= n && n <= maxExponent
 }
 
 // sum is the money that a request names, in params or at top level.

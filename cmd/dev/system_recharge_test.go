@@ -15,6 +15,7 @@ import (
 
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/queue/queuetest"
+	"github.com/quittance/quittance/workers/acquirer/acquirertest"
 )
 
 const (
@@ -32,7 +33,7 @@ type office struct {
 // backOffice loads the demo and logs its client in.
 func (s *system) backOffice() *office {
 	s.t.Helper()
-	if err := s.books.LoadDemo(s.t.Context()); err != nil {
+	if err := s.books.LoadDemo(s.t.Context(), acquirertest.TokenOf); err != nil {
 		s.t.Fatal(err)
 	}
 	return &office{system: s, token: s.log(`{"grant_type":"client_credentials","scope":"credit","client_id":"demo","client_secret":"demo-secret"}`)}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/quittance/quittance/workers/acquirer/acquirertest"
 )
 
 // How the values look that differ from run to run.
@@ -33,7 +34,7 @@ type example struct {
 func TestSystemAnswersAsTheOriginalDocument(t *testing.T) {
 	t.Parallel()
 	s := startShared(t)
-	if err := s.books.LoadDemo(t.Context()); err != nil {
+	if err := s.books.LoadDemo(t.Context(), acquirertest.TokenOf); err != nil {
 		t.Fatal(err)
 	}
 	for name, e := range map[string]example{

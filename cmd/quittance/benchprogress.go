@@ -41,8 +41,7 @@ func (d *progressDisplay) begin(name string, total int) (tick func(), done func(
 	if d.bars == nil {
 		return func() {}, d.line(name, total)
 	}
-	t := &progress.Tracker{Message: name, Total: int64(total), AutoStopDisabled: true}
-	d.bars.AppendTracker(t)
+	t := d.track(name, total)
 	return func() { t.Increment(1) }, func(err error) {
 		if err != nil {
 			t.MarkAsErrored()
@@ -50,6 +49,15 @@ func (d *progressDisplay) begin(name string, total int) (tick func(), done func(
 		}
 		t.MarkAsDone()
 	}
+}
+
+// track shows a step of total parts on a terminal, and elsewhere nothing.
+func (d *progressDisplay) track(name string, total int) *progress.Tracker {
+	t := &progress.Tracker{Message: name, Total: int64(total), AutoStopDisabled: true}
+	if d.bars != nil {
+		d.bars.AppendTracker(t)
+	}
+	return t
 }
 
 func (d *progressDisplay) line(name string, total int) (done func(error)) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/money"
+	"github.com/quittance/quittance/workers/acquirer/acquirertest"
 )
 
 // rechargeWork tops wallets up by the recharge API. A recharge is two requests: all are
@@ -49,7 +50,7 @@ const (
 // accounts have fixed ids, and others are numbered past them.
 func (b *bench) openAccountsBesideDemo(ctx context.Context, c *contender) error {
 	o := &operator{environ: b.environ}
-	if err := o.withStore(ctx, func(s *store.Store) error { return s.LoadDemo(ctx) }); err != nil {
+	if err := o.withStore(ctx, func(s *store.Store) error { return s.LoadDemo(ctx, acquirertest.TokenOf) }); err != nil {
 		return err
 	}
 	return b.openAccounts(ctx, c)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -11,12 +12,13 @@ import (
 	"github.com/quittance/quittance/store"
 )
 
-// client makes and changes the programs that may call the recharge API.
+// client makes and changes the programs that call for a business: back offices, terminals
+// and shops.
 func (o *operator) client() *cobra.Command {
-	client := &cobra.Command{Use: "client", Short: "Make, list and change the programs that may call the recharge API"}
+	client := &cobra.Command{Use: "client", Short: "Make, list and change the programs that may call: back offices, terminals, shops"}
 	client.AddCommand(o.addClient(), o.listClients(), o.renewClient(),
-		o.switchClient("disable", "Disable a client and revoke all its tokens, within two seconds", true),
-		o.switchClient("enable", "Enable a client again and lift its locks; its old tokens stay revoked", false))
+		o.switchClient("disable", "Disable a client and revoke all its tokens, within two seconds, and its sessions", true),
+		o.switchClient("enable", "Enable a client again and lift its locks; its old tokens and sessions stay revoked", false))
 	return client
 }
 
@@ -45,15 +47,30 @@ func (s shownOnce) text() string {
 
 func (o *operator) addClient() *cobra.Command {
 	var n store.NewClient
+	var shop shopFlags
 	var format outputFormat
 	cmd := &cobra.Command{
 		Use:   "add --id ID",
 		Short: "Make a client and show its secret, once",
-		Long:  "Make a client and show its secret, once: only a hash of it is kept.\n\nRights are those of the client's own tokens. Where a user logs in by way of it, the user's rights count.",
-		Example: "  quittance client add --id backoffice --scope credit --right manage_payments\n" +
-			"  quittance client add --id terminal --scope credit -o json",
+		Long: `Make a client and show its secret, once.
+
+It may call the recharge API as far as its scopes and rights go. Rights are those of its own
+tokens: where a user logs in by way of it, the user's rights count. Only a hash of its secret
+is kept.
+
+With --shop it may call the invoicer API, and is paid by card. Its id is then an integer, the
+clientId of its requests, and its secret is what it signs them with, so that an encrypted copy
+of it is kept. Whoever pays it pays --percents of the amount and --fixed on top.`,
+		Example: `  quittance client add --id backoffice --scope credit --right manage_payments
+  quittance client add --id terminal --scope credit -o json
+  quittance client add --id 2 --shop "Tea House" --percents 2.5 --fixed 100
+  quittance client add --id 3 --shop "Book Shop" --allow-unsigned --hold-for 72h`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if n.Shop, err = shop.terms(cmd.Flags().Changed); err != nil {
+				return err
+			}
 			return o.withSecrets(cmd.Context(), func(s *store.Store) error {
 				secret, err := s.AddClient(cmd.Context(), n)
 				if err != nil {
@@ -64,10 +81,11 @@ func (o *operator) addClient() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&n.ClientID, "id", "", "the client's id, as it will send it")
+	cmd.Flags().StringVar(&n.ClientID, "id", "", "the client's id, as it will send it; a shop's is an integer")
 	cmd.Flags().StringSliceVar(&n.Scopes, "scope", nil, "a scope that it may ask for: credit; may be repeated")
 	cmd.Flags().StringSliceVar(&n.Rights, "right", nil, "a right: manage_payments")
 	_ = cmd.MarkFlagRequired("id") // the flag is defined above
+	shop.flags(cmd)
 	format.flag(cmd)
 	return cmd
 }
@@ -76,7 +94,7 @@ func (o *operator) renewClient() *cobra.Command {
 	var format outputFormat
 	cmd := &cobra.Command{
 		Use:     "secret ID",
-		Short:   "Give a client a new secret, shown once, and revoke all its tokens",
+		Short:   "Give a client a new secret, shown once, and revoke all its tokens and sessions",
 		Example: "  quittance client secret backoffice",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -114,10 +132,11 @@ func (o *operator) switchClient(name, short string, disabled bool) *cobra.Comman
 
 func (o *operator) listClients() *cobra.Command {
 	var page store.Page[int64]
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:     "list",
-		Short:   "List the clients, newest first",
-		Example: "  quittance client list",
+		Short:   "List the clients, newest first, and the terms of those that are shops",
+		Example: "  quittance client list\n  quittance client list -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
@@ -125,19 +144,45 @@ func (o *operator) listClients() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				cmd.Println(clientTable(clients))
-				return nil
+				return format.show(cmd, clientTable(clients), clientsInJSON(clients))
 			})
 		},
 	}
 	pageFlags(cmd, &page)
+	format.flag(cmd)
 	return cmd
 }
 
 func clientTable(clients []store.Client) string {
-	t := plainTable("id", "client_id", "scopes", "rights", "disabled", "made at")
+	t := plainTable("id", "client_id", "scopes", "rights", "shop", "on top of a payment", "holds for", "requests", "disabled", "made at")
 	for _, c := range clients {
-		t.AppendRow(table.Row{c.ID, c.ClientID, strings.Join(c.Scopes, " "), strings.Join(c.Rights, " "), c.Disabled, c.CreatedAt.UTC().Format(shownTime)})
+		shop := []any{"", "", "", ""}
+		if c.Shop != nil {
+			shop = termsShown(*c.Shop)
+		}
+		row := append(table.Row{c.ID, c.ClientID, strings.Join(c.Scopes, " "), strings.Join(c.Rights, " ")}, shop...)
+		t.AppendRow(append(row, c.Disabled, c.CreatedAt.UTC().Format(shownTime)))
 	}
 	return t.Render()
+}
+
+// shownClient is a client in JSON.
+type shownClient struct {
+	ID       int64      `json:"id"`
+	ClientID string     `json:"client_id"`
+	Scopes   []string   `json:"scopes"`
+	Rights   []string   `json:"rights"`
+	Shop     *shownShop `json:"shop,omitempty"`
+	Disabled bool       `json:"disabled"`
+	MadeAt   time.Time  `json:"made_at"`
+}
+
+func clientsInJSON(clients []store.Client) []shownClient {
+	shown := make([]shownClient, 0, len(clients))
+	for _, c := range clients {
+		shown = append(shown, shownClient{
+			ID: c.ID, ClientID: c.ClientID, Scopes: c.Scopes, Rights: c.Rights, Shop: shopInJSON(c.Shop), Disabled: c.Disabled, MadeAt: c.CreatedAt.UTC(),
+		})
+	}
+	return shown
 }

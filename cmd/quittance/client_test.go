@@ -7,6 +7,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/storetest"
@@ -77,6 +80,104 @@ func TestAClientIsMadeChangedAndListed(t *testing.T) {
 		if out, err := operate(t, db.URL, wrong...); err == nil {
 			t.Errorf("%v: %q", wrong, out)
 		}
+	}
+}
+
+func TestAShopIsMadeAndListed(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	for _, shop := range []struct {
+		args   []string // after client add
+		number int64
+		want   store.ShopTerms
+		listed []string
+	}{
+		{
+			[]string{"--id", "2", "--shop", "Tea House", "--percents", "2.5", "--fixed", "100", "--allow-unsigned", "--hold-for", "72h"},
+			2,
+			store.ShopTerms{Name: "Tea House", Tariff: store.Tariff{Millipercents: 2500, Fixed: 100}, AllowUnsigned: true, HoldFor: 72 * time.Hour},
+			[]string{"Tea House", "2.5 % + 1.00 UAH", "72h", "may be unsigned"},
+		},
+		{
+			[]string{"--id", "3", "--shop", "Book Shop"},
+			3,
+			store.ShopTerms{Name: "Book Shop", HoldFor: 7 * 24 * time.Hour},
+			[]string{"Book Shop", "0 %", "168h", "signed"},
+		},
+		{
+			[]string{"--id", "4", "--shop", "Bank", "--percents", "100.000"},
+			4,
+			store.ShopTerms{Name: "Bank", Tariff: store.Tariff{Millipercents: 100_000}, HoldFor: 7 * 24 * time.Hour},
+			[]string{"Bank", "100 %"},
+		},
+		{
+			[]string{"--id", "5", "--shop", "Pharmacy", "--percents", "0.001"},
+			5,
+			store.ShopTerms{Name: "Pharmacy", Tariff: store.Tariff{Millipercents: 1}, HoldFor: 7 * 24 * time.Hour},
+			[]string{"Pharmacy", "0.001 %"},
+		},
+	} {
+		out, err := operate(t, db.URL, append([]string{"client", "add", "-o", "json"}, shop.args...)...)
+		var made shownOnce
+		if err != nil || json.Unmarshal([]byte(out), &made) != nil {
+			t.Fatalf("%v: %q, %v", shop.args, out, err)
+		}
+		got, err := db.Store.Shop(t.Context(), shop.number)
+		if err != nil || got.SigningSecret != made.Secret || got.SignatureRequired == shop.want.AllowUnsigned {
+			t.Errorf("%v: signs with %q (%t), %v; want %q", shop.args, got.SigningSecret, got.SignatureRequired, err, made.Secret)
+		}
+		if got.Name != shop.want.Name || got.Tariff != shop.want.Tariff || got.HoldFor != shop.want.HoldFor {
+			t.Errorf("%v: %+v, want %+v", shop.args, got, shop.want)
+		}
+		out, err = operate(t, db.URL, "client", "list", "--limit", "1")
+		for _, shown := range shop.listed {
+			if err != nil || !strings.Contains(out, shown) {
+				t.Errorf("%v: the list does not show %q: %v\n%s", shop.args, shown, err, out)
+			}
+		}
+	}
+	if out, err := operate(t, db.URL, "client", "add", "--id", "office"); err != nil {
+		t.Fatalf("no shop: %q, %v", out, err)
+	}
+
+	out, err := operate(t, db.URL, "client", "list", "-o", "json")
+	var listed []shownClient
+	if err != nil || json.Unmarshal([]byte(out), &listed) != nil || len(listed) != 5 {
+		t.Fatalf("in JSON: %q, %v", out, err)
+	}
+	want := &shownShop{Name: "Tea House", Percents: "2.5", Fixed: 100, AllowUnsigned: true, HoldFor: "72h"}
+	if diff := cmp.Diff(want, listed[4].Shop); diff != "" || listed[0].Shop != nil || strings.Contains(out, "null") {
+		t.Errorf("in JSON: -want +got\n%s\n%s", diff, out)
+	}
+	db.CheckInvariants()
+}
+
+func TestAShopIsNotMade(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	for name, args := range map[string][]string{
+		"of another id than an integer":          {"--id", "tea", "--shop", "Tea House"},
+		"without a name":                         {"--id", "2", "--shop", ""},
+		"of more percents than three decimals":   {"--id", "2", "--shop", "Tea House", "--percents", "2.0005"},
+		"of more percents than a hundred":        {"--id", "2", "--shop", "Tea House", "--percents", "100.001"},
+		"of percents beyond any integer":         {"--id", "2", "--shop", "Tea House", "--percents", "1e999"},
+		"of percents below zero":                 {"--id", "2", "--shop", "Tea House", "--percents", "-1"},
+		"of percents that are no number":         {"--id", "2", "--shop", "Tea House", "--percents", "2,5"},
+		"that pays its payers":                   {"--id", "2", "--shop", "Tea House", "--fixed", "-1"},
+		"that holds money for no time":           {"--id", "2", "--shop", "Tea House", "--hold-for", "0"},
+		"that holds money backwards":             {"--id", "2", "--shop", "Tea House", "--hold-for", "-1h"},
+		"by its percents alone":                  {"--id", "2", "--percents", "2.5"},
+		"by what is fixed alone":                 {"--id", "2", "--fixed", "100"},
+		"by its way of calling alone":            {"--id", "2", "--allow-unsigned"},
+		"by the time that it holds money for":    {"--id", "2", "--hold-for", "24h"},
+		"by what is as if it had not been given": {"--id", "2", "--fixed", "0"},
+	} {
+		if out, err := operate(t, db.URL, append([]string{"client", "add"}, args...)...); err == nil {
+			t.Errorf("%s: %q", name, out)
+		}
+	}
+	if n := db.Count("SELECT count(*) FROM clients"); n != 0 {
+		t.Errorf("%d were made all the same", n)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -26,11 +27,12 @@ is moved back.
 Refused unless QUITTANCE_ENV is development.`,
 		Example: `  QUITTANCE_ENV=development quittance clock
   QUITTANCE_ENV=development quittance clock --ahead 25h
-  QUITTANCE_ENV=development quittance clock --ahead 0`,
+  QUITTANCE_ENV=development quittance clock --ahead 0
+  QUITTANCE_ENV=development quittance clock run 8760h --within 1m`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.environ["QUITTANCE_ENV"] != "development" {
-				return errNotDevelopment
+			if err := o.inDevelopment(); err != nil {
+				return err
 			}
 			if ahead < 0 {
 				return errors.New("--ahead: the clock is never behind; 0 is the database's")
@@ -41,22 +43,30 @@ Refused unless QUITTANCE_ENV is development.`,
 						return err
 					}
 				}
-				return showClock(cmd, s)
+				return showClock(cmd.Context(), cmd, s)
 			})
 		},
 	}
 	cmd.Flags().DurationVar(&ahead, "ahead", 0, "how far ahead of the database's clock, as 25h; 0 for not at all")
+	cmd.AddCommand(o.runClock())
 	return cmd
 }
 
-func showClock(cmd *cobra.Command, s *store.Store) error {
-	now, ahead, err := s.DecidingTime(cmd.Context())
+func (o *operator) inDevelopment() error {
+	if o.environ["QUITTANCE_ENV"] != "development" {
+		return errNotDevelopment
+	}
+	return nil
+}
+
+func showClock(ctx context.Context, cmd *cobra.Command, s *store.Store) error {
+	now, ahead, err := s.DecidingTime(ctx)
 	if err != nil {
 		return err
 	}
 	where := "the database's clock"
 	if ahead != 0 {
-		where = shortDuration(ahead) + " ahead of the database's clock"
+		where = shortDuration(ahead.Round(time.Second)) + " ahead of the database's clock"
 	}
 	cmd.Println(now.UTC().Format(time.RFC3339)+",", where)
 	return nil

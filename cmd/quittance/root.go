@@ -12,6 +12,7 @@ import (
 	"github.com/quittance/quittance/migrations"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/money"
+	"github.com/quittance/quittance/workers/acquirer/acquirertest"
 )
 
 // config is what the command line reads from its environment.
@@ -82,11 +83,11 @@ func (o *operator) migrate() *cobra.Command {
 func (o *operator) demo() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Load the accounts, invoices and balances of the documents' examples",
-		Long:  "Load the accounts, sessions, invoices and balances that the examples of the original API documents name. What is there already is left alone.",
+		Short: "Load the accounts, invoices, cards and balances of the documents' examples",
+		Long:  "Load the accounts, sessions, invoices, cards, payments and balances that the examples of the original API documents name. What is there already is left alone.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.withStore(cmd.Context(), func(s *store.Store) error { return s.LoadDemo(cmd.Context()) })
+			return o.withStore(cmd.Context(), func(s *store.Store) error { return s.LoadDemo(cmd.Context(), acquirertest.TokenOf) })
 		},
 	}
 }

@@ -49,8 +49,8 @@ func TestMigrateAndDemoMayBeRepeated(t *testing.T) {
 	if len(accounts) != 9 || accounts[0].ID != 27 {
 		t.Errorf("the demo has %d accounts, the newest is %d; want 9 and 27", len(accounts), accounts[0].ID)
 	}
-	if n := db.Count("SELECT count(*) FROM invoices"); n != 4 {
-		t.Errorf("the demo has %d invoices, want 4", n)
+	if n := db.Count("SELECT count(*) FROM invoices"); n != 6 {
+		t.Errorf("the demo has %d invoices, want 6", n)
 	}
 	db.CheckInvariants()
 }

@@ -63,22 +63,40 @@ const maxDigits = 19
 // Nothing is rounded. Its errors are ErrUnknownCurrency, ErrNotPositive, ErrTooPrecise and
 // ErrOverflow.
 func (d Decimal) In(c Currency) (Amount, error) {
-	zeros := d.exponent + int64(c.Exponent())
 	switch {
 	case !c.Known():
 		return Amount{}, ErrUnknownCurrency
 	case d.negative || d.digits == "":
 		return Amount{}, ErrNotPositive
-	case zeros < 0: // the last digit is not 0
-		return Amount{}, ErrTooPrecise
-	case int64(len(d.digits))+zeros > maxDigits:
-		return Amount{}, ErrOverflow
 	}
-	minor, err := strconv.ParseInt(d.digits+strings.Repeat("0", int(zeros)), 10, 64)
+	minor, err := d.Scaled(c.Exponent())
 	if err != nil {
-		return Amount{}, ErrOverflow
+		return Amount{}, err
 	}
 	return Amount{Minor: minor, Currency: c}, nil
+}
+
+// Scaled returns the number times ten to the power of places, if that is whole: 2.5 is 2500
+// with three places. Nothing is rounded. Its errors are ErrTooPrecise and ErrOverflow.
+func (d Decimal) Scaled(places int) (int64, error) {
+	zeros := d.exponent + int64(places)
+	switch {
+	case d.digits == "":
+		return 0, nil
+	case zeros < 0: // the last digit is not 0
+		return 0, ErrTooPrecise
+	case int64(len(d.digits))+zeros > maxDigits:
+		return 0, ErrOverflow
+	}
+	text := d.digits + strings.Repeat("0", int(zeros))
+	if d.negative {
+		text = "-" + text
+	}
+	scaled, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, ErrOverflow
+	}
+	return scaled, nil
 }
 
 // Decimal shows the amount as a JSON number in its shortest exact form: 12.5, 3, 0.05.

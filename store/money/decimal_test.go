@@ -59,6 +59,35 @@ func TestADecimalIsReadExactly(t *testing.T) {
 	}
 }
 
+func TestADecimalIsScaledExactly(t *testing.T) {
+	t.Parallel()
+	for _, story := range []struct {
+		text   string
+		places int
+		scaled int64
+		want   error
+	}{
+		{"2.5", 3, 2500, nil},
+		{"0.001", 3, 1, nil},
+		{"-0.5", 1, -5, nil},
+		{"0", 3, 0, nil},
+		{"0e-9", 0, 0, nil},
+		{"-9223372036854775.808", 3, math.MinInt64, nil},
+		{"2.0005", 3, 0, ErrTooPrecise},
+		{"-9223372036854775.809", 3, 0, ErrOverflow},
+	} {
+		d, err := ParseDecimal(story.text)
+		if err != nil {
+			t.Errorf("%s: %v", story.text, err)
+			continue
+		}
+		got, err := d.Scaled(story.places)
+		if got != story.scaled || !errors.Is(err, story.want) {
+			t.Errorf("%s with %d places: %d, %v, want %d, %v", story.text, story.places, got, err, story.scaled, story.want)
+		}
+	}
+}
+
 func TestWhatIsNoJSONNumberIsNoDecimal(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", " 1", "1 ", "1\n", "+1", "01", "-", "-01", ".5", "5.", "1e", "1e+", "1.e1", "0x10", "1_000", "1,5", "NaN", "Infinity", "½", "١", "1/2", "1e1.5", "--1"} {

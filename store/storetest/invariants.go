@@ -39,11 +39,11 @@ var invariants = []struct{ promise, sql string }{
 		LEFT JOIN invoices i   ON i.number = t.reference AND i.state = 5
 		LEFT JOIN operations o ON o.id = t.operation_id AND o.status = 'succeeded' AND o.resource = t.reference
 		WHERE t.kind = 'payment' AND (i.number IS NULL OR o.id IS NULL)`},
-	{"an operation has its transfer exactly if it succeeded", `
+	{"an operation has its transfer exactly if it succeeded, but for those on cards", `
 		SELECT format('operation %s is %s, its transfer is %s', o.id, o.status, coalesce(t.id::text, 'missing'))
 		FROM operations o
 		LEFT JOIN transfers t ON t.operation_id = o.id
-		WHERE (o.status = 'succeeded' AND o.type IN ('invoice.pay', 'recharge.commit', 'recharge.late')) <> (t.id IS NOT NULL)`},
+		WHERE o.type NOT LIKE 'payment.%' AND (o.status = 'succeeded' AND o.type IN ('invoice.pay', 'recharge.commit', 'recharge.late')) <> (t.id IS NOT NULL)`},
 	{"a committed recharge has exactly one transfer, of its amount, from its provider to its account or to suspense", `
 		SELECT format('recharge %s: %s matching transfers', r.id, count(d.id))
 		FROM recharges r
@@ -90,6 +90,83 @@ var invariants = []struct{ promise, sql string }{
 		SELECT format('outbox row %s for %s: %s', o.id, o.message_id, now() - o.created_at)
 		FROM outbox o
 		WHERE o.created_at < now() - interval '1 minute' AND o.postponed = 0`},
+	{"a payment by card has the transfers of what it came to, each once, between the right accounts", `
+		SELECT format('payment %s is %s: %s', p.id, p.status, string_agg(format('%s %s', t.kind, t.amount), ', '))
+		FROM payments p
+		LEFT JOIN (
+			SELECT i.payment_id, t.kind, t.amount, d.kind AS debit, d.owner AS debited, c.kind AS credit, c.owner AS credited
+			FROM acquirer_intents i
+			JOIN transfers t       ON t.reference = i.id
+			JOIN ledger_accounts d ON d.id = t.debit
+			JOIN ledger_accounts c ON c.id = t.credit
+		) t ON t.payment_id = p.id
+		CROSS JOIN LATERAL (SELECT CASE p.system_type WHEN 'P2P' THEN 'acquirer_clearing' ELSE 'merchant' END AS kind) mine
+		CROSS JOIN LATERAL (SELECT CASE WHEN p.completed > 0 THEN p.commission ELSE 0 END AS commission) due
+		GROUP BY p.id, due.commission
+		HAVING (count(*) FILTER (WHERE t.kind = 'card_payment'), coalesce(sum(t.amount) FILTER (WHERE t.kind = 'card_payment'
+		            AND (t.debit, t.debited, t.credit, t.credited) = ('acquirer_clearing', 0, mine.kind, p.client_id)), 0))
+		       <> ((p.completed > 0)::int, p.completed)
+		    OR (count(*) FILTER (WHERE t.kind = 'card_commission'), coalesce(sum(t.amount) FILTER (WHERE t.kind = 'card_commission'
+		            AND (t.debit, t.debited, t.credit, t.credited) = ('acquirer_clearing', 0, 'commission', 0)), 0))
+		       <> ((due.commission > 0)::int, due.commission)
+		    OR coalesce(sum(t.amount) FILTER (WHERE t.kind = 'card_reversal'
+		            AND (t.debit, t.debited, t.credit, t.credited) = (mine.kind, p.client_id, 'acquirer_clearing', 0)), 0) <> p.reversed
+		    OR coalesce(sum(t.amount) FILTER (WHERE t.kind = 'commission_reversal'
+		            AND (t.debit, t.debited, t.credit, t.credited) = ('commission', 0, 'acquirer_clearing', 0)), 0) <> p.commission_reversed`},
+	{"a card's transfer belongs to an approved call, and to its operation, that succeeded", `
+		SELECT format('transfer %s', t.id)
+		FROM transfers t
+		LEFT JOIN acquirer_intents i ON i.id = t.reference AND i.operation_id = t.operation_id AND i.state = 'approved'
+		     AND (t.kind IN ('card_payment', 'card_commission') AND i.call IN ('authorise', 'confirm', 'capture') OR t.kind LIKE '%reversal' AND i.call = 'refund')
+		LEFT JOIN operations o ON o.id = t.operation_id AND o.status = 'succeeded' AND o.resource = i.payment_id
+		WHERE t.kind IN ('card_payment', 'card_commission', 'card_reversal', 'commission_reversal') AND o.id IS NULL`},
+	{"an approved capture or refund has its transfer", `
+		SELECT format('intent %s: %s', i.id, i.call)
+		FROM acquirer_intents i
+		LEFT JOIN transfers t ON t.reference = i.id AND t.amount = i.amount
+		     AND t.kind = CASE i.call WHEN 'capture' THEN 'card_payment' ELSE 'card_reversal' END
+		WHERE i.state = 'approved' AND i.call IN ('capture', 'refund') AND t.id IS NULL`},
+	{"an operation on a payment by card has its intent, which is known exactly if the operation ended, and so", `
+		SELECT format('operation %s is %s, its intent %s is %s', o.id, o.status, i.id, i.state)
+		FROM operations o
+		LEFT JOIN acquirer_intents i ON i.operation_id = o.id AND i.payment_id = o.resource
+		WHERE o.type LIKE 'payment.%' AND (i.id IS NULL OR (i.state = 'approved') <> (o.status = 'succeeded') OR (i.state = 'refused') <> (o.status = 'failed'))`},
+	{"an authorisation that may still be made has its card", `
+		SELECT format('intent %s', i.id)
+		FROM acquirer_intents i
+		WHERE i.call = 'authorise' AND i.finished_at IS NULL AND i.secret IS NULL`},
+	{"a payment that is open or pending has exactly one open, or dead, step", `
+		SELECT format('payment %s is %s, with %s steps', p.id, p.payment_status, count(o.id))
+		FROM payments p
+		LEFT JOIN operations o ON o.resource = p.id AND o.type IN ('payment.authorise', 'payment.confirm') AND o.finished_at IS NULL
+		WHERE p.payment_status IN ('OPEN', 'PENDING')
+		GROUP BY p.id
+		HAVING count(o.id) <> 1`},
+	{"a payment is pending only while the answer to its step is unknown", `
+		SELECT format('payment %s', p.id)
+		FROM payments p
+		WHERE p.payment_status = 'PENDING'
+		  AND NOT EXISTS (SELECT FROM acquirer_intents i WHERE i.payment_id = p.id AND i.call IN ('authorise', 'confirm') AND i.finished_at IS NULL AND i.inquiries > 0)`},
+	{"what waits for a payer or a shop has its end, and nothing else has", `
+		SELECT format('payment %s is %s: expires at %s', p.id, p.payment_status, p.expires_at)
+		FROM payments p
+		WHERE (p.payment_status IN ('NEEDS_CONFIRMATION', 'HOLDED')) <> (p.expires_at IS NOT NULL)`},
+	{"what is being reversed is the sum of the open reversals", `
+		SELECT format('payment %s: %s and %s, open %s and %s', p.id, p.reversing, p.commission_reversing, coalesce(sum(i.amount), 0), coalesce(sum(i.commission), 0))
+		FROM payments p
+		LEFT JOIN acquirer_intents i ON i.payment_id = p.id AND i.call = 'refund' AND i.finished_at IS NULL
+		GROUP BY p.id
+		HAVING (p.reversing, p.commission_reversing) <> (coalesce(sum(i.amount), 0), coalesce(sum(i.commission), 0))`},
+	{"a subscription goes on from a payment that was finished, and ends with its last try", `
+		SELECT format('subscription %s: paid at %s, %s tries, active %s', u.invoice_id, u.paid_at, u.tries, u.active)
+		FROM subscriptions u
+		WHERE (u.paid_at IS NOT NULL) <> EXISTS (SELECT FROM payments p WHERE p.invoice_id = u.invoice_id AND p.completed > 0)
+		   OR u.tries NOT BETWEEN 0 AND 4 OR u.tries = 4 AND u.active`},
+	{"a receipt is mailed of what was finished", `
+		SELECT format('operation %s', o.id)
+		FROM operations o
+		LEFT JOIN payments p ON p.id = o.resource AND p.completed > 0
+		WHERE o.type = 'receipt.send' AND p.id IS NULL`},
 	{"every tx_id is the hash of its transfer", `
 		SELECT format('transfer %s', t.id)
 		FROM transfers t

@@ -13,7 +13,7 @@ type Metrics struct{ again *prometheus.CounterVec }
 func NewMetrics() *Metrics {
 	m := &Metrics{again: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "quittance_enqueued_again_total",
-		Help: "Operations that were due and not final, with no backlog to explain it, and were enqueued again.",
+		Help: "Operations that were due and not final, with no backlog to explain it, and were enqueued again; those that waited in their rows on purpose are not among them.",
 	}, []string{"queue"})}
 	for _, q := range queue.WorkQueues {
 		m.again.WithLabelValues(q)

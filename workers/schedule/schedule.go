@@ -5,9 +5,10 @@
 // backlog to explain it is enqueued again; the copy that was thought lost is stale if it
 // turns up.
 //
-// It also begins what nobody asks for: the expiry of recharges that were not committed in
-// time, and forgetting tokens and failed logins that are long past. Each step is bounded and
-// may be taken by any number of processes at once.
+// It also begins what nobody asks for: the expiry of recharges that were not committed, and
+// of payments that were not confirmed or completed, in time; the charges of subscriptions
+// that are due, and their end; forgetting tokens, failed logins, sessions and leases that are
+// long past. Each step is bounded and may be taken by any number of processes at once.
 package schedule
 
 import (
@@ -30,7 +31,10 @@ type books interface {
 	Queues() []string // those with operations
 	EnqueueDue(ctx context.Context, queue string, depth, limit int) (int, error)
 	ExpireRecharges(ctx context.Context, limit int) (int, error)
-	ForgetTokens(ctx context.Context, limit int) (int, error)
+	ExpirePayments(ctx context.Context, limit int) (int, error)
+	ChargeSubscriptions(ctx context.Context, limit int) (int, error)
+	EndSubscriptions(ctx context.Context, limit int) (int, error)
+	Forget(ctx context.Context, limit int) (int, error)
 }
 
 // depths is what it needs of the broker.
@@ -62,30 +66,40 @@ func (w *worker) run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		case <-forget.C:
-			w.inSteps(ctx, "forget tokens", w.books.ForgetTokens)
+			w.inSteps(ctx, "forget what is over", w.books.Forget)
 		}
 	}
 }
 
-// look sees to everything that is due by now.
+// look sees to everything that is due by now. Subscriptions end before they are charged.
 func (w *worker) look(ctx context.Context) {
-	w.inSteps(ctx, "expire recharges", w.expire)
+	w.inSteps(ctx, "expire recharges", w.whileThereIsRoom(queue.Recharges, w.books.ExpireRecharges))
+	w.inSteps(ctx, "expire payments", w.whileThereIsRoom(queue.Cards, w.books.ExpirePayments))
+	w.inSteps(ctx, "end subscriptions", w.books.EndSubscriptions)
+	w.inSteps(ctx, "charge subscriptions", w.whileThereIsRoom(queue.Cards, w.books.ChargeSubscriptions))
 	for _, q := range w.books.Queues() {
 		w.enqueueDue(ctx, q)
 	}
 }
 
-// crowded is how many messages of a queue are enough for expiries to wait: clients go first.
+// step does a bounded part of some work, and returns how much it did.
+type step func(ctx context.Context, limit int) (int, error)
+
+// crowded is how many messages of a queue are enough for what nobody asked for to wait:
+// clients go first.
 const crowded = 2 * batchSize
 
-// expire opens expiries while their queue has room for them, and the broker says so.
-func (w *worker) expire(ctx context.Context, limit int) (int, error) {
-	depth, err := w.depths.Depth(ctx, queue.Recharges)
-	if err != nil || depth >= crowded {
-		w.log.Debug("schedule", "queue", queue.Recharges, "depth", depth, "error", err)
-		return 0, nil
+// whileThereIsRoom takes a step that fills a queue only while that has room for it, and the
+// broker says so.
+func (w *worker) whileThereIsRoom(name string, fill step) step {
+	return func(ctx context.Context, limit int) (int, error) {
+		depth, err := w.depths.Depth(ctx, name)
+		if err != nil || depth >= crowded {
+			w.log.Debug("schedule", "queue", name, "depth", depth, "error", err)
+			return 0, nil
+		}
+		return fill(ctx, limit)
 	}
-	return w.books.ExpireRecharges(ctx, limit)
 }
 
 // enqueueDue looks after one queue. While the broker cannot say how much waits in it,
@@ -100,16 +114,16 @@ func (w *worker) enqueueDue(ctx context.Context, name string) {
 		return w.books.EnqueueDue(ctx, name, depth, limit)
 	})
 	if n > 0 {
-		w.log.Warn("enqueued again", "queue", name, "operations", n) // messages were lost
+		w.log.Warn("enqueued again", "queue", name, "operations", n) // messages were lost, or whoever had them
 		w.metrics.again.WithLabelValues(name).Add(float64(n))
 	}
 }
 
 // inSteps takes bounded steps until there is nothing left to do, and returns how much was
 // done.
-func (w *worker) inSteps(ctx context.Context, what string, step func(ctx context.Context, limit int) (int, error)) (done int) {
+func (w *worker) inSteps(ctx context.Context, what string, take step) (done int) {
 	for ctx.Err() == nil {
-		n, err := step(ctx, batchSize)
+		n, err := take(ctx, batchSize)
 		if err != nil && ctx.Err() == nil { // told to stop in the middle of it: that is no error
 			w.log.Error("schedule", "step", what, "error", err)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/quittance/quittance/queue"
@@ -22,6 +23,30 @@ type late struct {
 	calls int
 
 	expiring, forgotten int // recharges and tokens past their time
+
+	unconfirmed, due, over int // payments and subscriptions
+	did                    []string
+}
+
+// do takes a step of what is left.
+func (l *late) do(what string, left *int, limit int) (int, error) {
+	n := min(*left, limit)
+	if *left -= n; n > 0 {
+		l.did = append(l.did, what)
+	}
+	return n, nil
+}
+
+func (l *late) ExpirePayments(_ context.Context, limit int) (int, error) {
+	return l.do("expire payments", &l.unconfirmed, limit)
+}
+
+func (l *late) ChargeSubscriptions(_ context.Context, limit int) (int, error) {
+	return l.do("charge subscriptions", &l.due, limit)
+}
+
+func (l *late) EndSubscriptions(_ context.Context, limit int) (int, error) {
+	return l.do("end subscriptions", &l.over, limit)
 }
 
 func (l *late) EnqueueDue(_ context.Context, name string, depth, limit int) (int, error) {
@@ -35,15 +60,11 @@ func (l *late) EnqueueDue(_ context.Context, name string, depth, limit int) (int
 }
 
 func (l *late) ExpireRecharges(_ context.Context, limit int) (int, error) {
-	n := min(l.expiring, limit)
-	l.expiring -= n
-	return n, nil
+	return l.do("expire recharges", &l.expiring, limit)
 }
 
-func (l *late) ForgetTokens(_ context.Context, limit int) (int, error) {
-	n := min(l.forgotten, limit)
-	l.forgotten -= n
-	return n, nil
+func (l *late) Forget(_ context.Context, limit int) (int, error) {
+	return l.do("forget what is over", &l.forgotten, limit)
 }
 
 func (l *late) Queues() []string { return []string{queue.Payments} }
@@ -76,6 +97,33 @@ func TestOneRound(t *testing.T) {
 		}
 		if got := testutil.ToFloat64(w.metrics.again.WithLabelValues(queue.Payments)); got != story.again {
 			t.Errorf("%s: %v counted, want %v", story.name, got, story.again)
+		}
+	}
+}
+
+// Clients go first: what nobody asked for waits for room in its queue, and for a broker that
+// says how full it is. A subscription's end needs no queue.
+func TestWhatNobodyAsksForWaitsForRoom(t *testing.T) {
+	t.Parallel()
+	for _, story := range []struct {
+		name  string
+		depth map[string]int
+		want  []string
+	}{
+		{
+			"there is room",
+			map[string]int{queue.Recharges: crowded - 1, queue.Cards: 0},
+			[]string{"expire recharges", "expire payments", "end subscriptions", "charge subscriptions"},
+		},
+		{"many cards are being charged", map[string]int{queue.Recharges: 0, queue.Cards: crowded}, []string{"expire recharges", "end subscriptions"}},
+		{"many recharges are being committed", map[string]int{queue.Recharges: crowded, queue.Cards: 0}, []string{"expire payments", "end subscriptions", "charge subscriptions"}},
+		{"the broker is away", nil, []string{"end subscriptions"}},
+	} {
+		l := &late{left: map[string]int{}, depth: story.depth, expiring: 1, unconfirmed: 1, due: 1, over: 1}
+		w := &worker{books: l, depths: l, log: slog.New(slog.NewTextHandler(io.Discard, nil)), metrics: NewMetrics()}
+		w.look(t.Context())
+		if diff := cmp.Diff(story.want, l.did); diff != "" {
+			t.Errorf("%s: what was done, -want +got\n%s", story.name, diff)
 		}
 	}
 }
