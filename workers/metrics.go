@@ -28,7 +28,7 @@ func NewMetrics() *Metrics {
 		}, []string{"type"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "quittance_retries_total",
-			Help: "Failed attempts whose retry was stored, by work queue and rung of the retry ladder.",
+			Help: "Failed attempts whose retry was stored, by work queue and rung of the retry ladder; row is longer than any rung.",
 		}, []string{"queue", "delay"}),
 	}
 	for _, kind := range store.OperationTypes() {
@@ -42,6 +42,7 @@ func NewMetrics() *Metrics {
 			delay, _ := queue.RungName(wait)
 			m.retries.WithLabelValues(q, delay)
 		}
+		m.retries.WithLabelValues(q, inRow)
 	}
 	return m
 }
@@ -54,4 +55,14 @@ func (m *Metrics) Collectors() []prometheus.Collector {
 func (m *Metrics) finished(o store.Outcome) {
 	m.operations.WithLabelValues(string(o.Type), string(o.Status)).Inc()
 	m.seconds.WithLabelValues(string(o.Type)).Observe(o.Waited.Seconds())
+}
+
+// inRow is the delay, as it is counted, of what waits in its row.
+const inRow = "row"
+
+func (m *Metrics) retried(queue, delay string) {
+	if delay == "" {
+		delay = inRow
+	}
+	m.retries.WithLabelValues(queue, delay).Inc()
 }

@@ -2,10 +2,6 @@ package workers
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/quittance/quittance/queue"
@@ -15,14 +11,8 @@ import (
 // Sets handles messages in batches: each batch is settled as one set. Where a set fails
 // through one of its messages, the set is halved until that one is alone.
 type Sets struct {
-	Queue  string
-	Ladder []store.Delay // the retries of a message that fails by itself
+	Attempts
 	Settle func(context.Context, []store.Ref) ([]store.Outcome, error)
-	Retry  func(context.Context, store.Failure) (store.Retry, error)
-	Probe  func(context.Context) error // nil when an outage is over
-
-	Log     *slog.Logger
-	Metrics *Metrics
 }
 
 const (
@@ -61,22 +51,6 @@ func (s *Sets) Handle(ctx context.Context, batch []queue.Message) []error {
 	return verdicts
 }
 
-// RefOf reads which operation a message names.
-func RefOf(m queue.Message) (store.Ref, error) {
-	text, seq, err := m.Row()
-	if err != nil {
-		return store.Ref{}, err
-	}
-	id, ok := store.ParseOperationID(text)
-	if !ok {
-		return store.Ref{}, fmt.Errorf("message names %q, which is no operation", text)
-	}
-	return store.Ref{ID: id, Seq: seq}, nil
-}
-
-// contentionTries is how often a set that loses races is settled before it is halved.
-const contentionTries = 3
-
 // patience is how long a batch is fought for with whoever holds its rows. Each try waits
 // for a lock for a second at most.
 const patience = 10 * time.Second
@@ -86,16 +60,12 @@ func (s *Sets) settle(ctx context.Context, set []member, verdicts []error, until
 		return
 	}
 	started := time.Now()
-	tries := contentionTries
-	if started.After(until) {
-		tries = 1
-	}
-	outcomes, err := s.try(ctx, set, tries)
+	outcomes, err := s.try(ctx, set, until)
 	fault := store.FaultOf(err)
 	switch {
 	case err == nil:
 		for i, m := range set {
-			s.finish(m, outcomes[i], time.Since(started), len(set))
+			s.finish(m.ref, outcomes[i], time.Since(started), "batch", len(set))
 		}
 	case fault == store.FaultOutage:
 		for _, m := range set {
@@ -103,10 +73,10 @@ func (s *Sets) settle(ctx context.Context, set []member, verdicts []error, until
 		}
 	case fault == store.FaultContention && (len(set) == 1 || time.Now().After(until)):
 		for _, m := range set {
-			s.leave(m, err)
+			s.leave(m.ref, err)
 		}
 	case len(set) == 1:
-		verdicts[set[0].place] = s.fail(ctx, set[0], err, time.Since(started))
+		verdicts[set[0].place] = s.fail(ctx, set[0].ref, err, time.Since(started))
 	default:
 		half := len(set) / 2
 		s.settle(ctx, set[:half], verdicts, until)
@@ -114,70 +84,21 @@ func (s *Sets) settle(ctx context.Context, set []member, verdicts []error, until
 	}
 }
 
-// leave acknowledges a message whose rows somebody else holds on to. Nobody is to blame, so
-// no attempt is used up, and the queue goes on; the operation is open, and the schedule
-// worker enqueues it again when it is due.
-func (s *Sets) leave(m member, cause error) {
-	s.Log.Warn("attempt", "operation", m.ref.ID, "seq", m.ref.Seq, "outcome", "left", "error", cause)
-}
-
 // try settles a set, again where it only met others who were writing the same rows.
-//
-// It recovers a panic itself, although the queue would: out there the whole batch would
-// pay for the one message that cannot be handled.
-func (s *Sets) try(ctx context.Context, set []member, tries int) (outcomes []store.Outcome, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
+func (s *Sets) try(ctx context.Context, set []member, until time.Time) (outcomes []store.Outcome, err error) {
 	refs := make([]store.Ref, len(set))
 	for i, m := range set {
 		refs[i] = m.ref
 	}
-	for range tries {
+	settle := func() (err error) {
 		outcomes, err = s.Settle(ctx, refs)
-		if store.FaultOf(err) != store.FaultContention {
-			break
+		return err
+	}
+	err = recovering(func() error {
+		if time.Now().After(until) {
+			return settle()
 		}
-	}
+		return Contend(settle)
+	})
 	return outcomes, err
-}
-
-// finish logs and counts the end of an attempt that was settled.
-func (s *Sets) finish(m member, o store.Outcome, took time.Duration, size int) {
-	outcome := "stale"
-	if !o.Stale() {
-		outcome = string(o.Status)
-		s.Metrics.finished(o)
-	}
-	s.Log.Info("attempt", "operation", m.ref.ID, "seq", m.ref.Seq, "outcome", outcome, "code", o.Code,
-		"waited_ms", o.Waited.Milliseconds(), "took_ms", took.Milliseconds(), "batch", size)
-}
-
-// fail decides on a message that failed by itself: it is tried again later, or rejected
-// where its data can never be stored or its attempts are used up. What cannot even be
-// written down is an outage.
-func (s *Sets) fail(ctx context.Context, m member, cause error, took time.Duration) error {
-	ladder := s.Ladder
-	if store.FaultOf(cause) == store.FaultData {
-		ladder = nil // the same data fails the same way
-	}
-	became, err := s.Retry(ctx, store.Failure{Ref: m.ref, Cause: cause.Error(), Ladder: ladder})
-	if store.FaultOf(err) == store.FaultContention {
-		s.leave(m, errors.Join(cause, err))
-		return nil
-	}
-	if err != nil {
-		return queue.Outage(fmt.Errorf("%w; and the attempt could not be stored: %w", cause, err))
-	}
-	s.Log.Error("attempt", "operation", m.ref.ID, "seq", m.ref.Seq, "outcome", became.Verdict, "delay", became.Delay, "error", cause,
-		"took_ms", took.Milliseconds())
-	switch became.Verdict {
-	case store.RetryUsedUp:
-		return queue.Reject(cause)
-	case store.RetryStored:
-		s.Metrics.retries.WithLabelValues(s.Queue, became.Delay).Inc()
-	}
-	return nil
 }

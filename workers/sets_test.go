@@ -134,8 +134,11 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 	} {
 		b := story.books
 		sets := &workers.Sets{
-			Queue: queue.Payments, Ladder: workers.Ladder(time.Second),
-			Settle: b.settle, Retry: b.retryOperation, Log: quiet, Metrics: workers.NewMetrics(),
+			Attempts: workers.Attempts{
+				Queue: queue.Payments, Ladder: workers.Ladder(time.Second),
+				Retry: b.retryOperation, Log: quiet, Metrics: workers.NewMetrics(),
+			},
+			Settle: b.settle,
 		}
 		var batch []queue.Message
 		for _, id := range ids {
@@ -160,7 +163,7 @@ func TestWhatBecomesOfABatch(t *testing.T) {
 func TestAMessageThatNamesNothingIsRejected(t *testing.T) {
 	t.Parallel()
 	b := &books{}
-	sets := &workers.Sets{Settle: b.settle, Retry: b.retryOperation, Log: quiet, Metrics: workers.NewMetrics()}
+	sets := &workers.Sets{Attempts: workers.Attempts{Retry: b.retryOperation, Log: quiet, Metrics: workers.NewMetrics()}, Settle: b.settle}
 	good := message(store.OperationID{1})
 	verdicts := sets.Handle(t.Context(), []queue.Message{{Body: []byte("garbage")}, good, {}})
 	if got := []string{verdict(verdicts[0]), verdict(verdicts[1]), verdict(verdicts[2])}; !slices.Equal(got, []string{"reject", "ack", "reject"}) {

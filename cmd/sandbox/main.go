@@ -1,22 +1,61 @@
-// Command sandbox stands in for the outside world in development. Today it is a partner's
-// server: POST /inbox/{name} keeps what it is sent, and GET /inbox/{name} shows it.
+// Command sandbox stands in for the outside world in development, on 127.0.0.1:8090: a card
+// acquirer under /acquirer (package acquirertest tells what it can do), the inbox of a mail
+// server that listens on 127.0.0.1:8091 as GET /mail/messages, and a partner's server: POST
+// /inbox/{name} keeps what it is sent, and GET /inbox/{name} shows it.
+//
+// With QUITTANCE_SANDBOX_DIR the acquirer remembers in that folder what it holds and took;
+// QUITTANCE_ACQUIRER_KEY is what its calls must carry, if it is set.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/quittance/quittance/workers"
+	"github.com/quittance/quittance/workers/acquirer/acquirertest"
+	"github.com/quittance/quittance/workers/receipt/mailtest"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := workers.Serve(ctx, "127.0.0.1:8090", newInbox()); err != nil {
+	if err := run(ctx, os.Getenv, "127.0.0.1:8090", "127.0.0.1:8091"); err != nil {
 		fmt.Fprintln(os.Stderr, "sandbox:", err)
 		os.Exit(1)
 	}
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, getenv func(string) string, httpAddr, mailAddr string) (err error) {
+	acquirer, err := acquirertest.New(acquirertest.Config{
+		Folder: getenv("QUITTANCE_SANDBOX_DIR"),
+		Key:    getenv("QUITTANCE_ACQUIRER_KEY"),
+	})
+	if err != nil {
+		return fmt.Errorf("acquirer: %w", err)
+	}
+	// Calls that it delays end with ctx: nobody waits for them then.
+	defer context.AfterFunc(ctx, func() { _ = acquirer.Close() })()
+	defer func() { err = errors.Join(err, acquirer.Close()) }()
+
+	mail, err := mailtest.Listen(mailAddr)
+	if err != nil {
+		return fmt.Errorf("mail: %w", err)
+	}
+	defer mail.Close()
+	return workers.Serve(ctx, httpAddr, newSandbox(acquirer, mail))
+}
+
+// newSandbox joins what the sandbox serves over HTTP.
+func newSandbox(acquirer, mail http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/acquirer/", acquirer)
+	mux.Handle("/mail/", mail)
+	mux.Handle("/", newInbox())
+	return mux
 }

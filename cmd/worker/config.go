@@ -1,11 +1,17 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
 
 	"github.com/quittance/quittance/store"
+	"github.com/quittance/quittance/workers/acquirer"
+	"github.com/quittance/quittance/workers/receipt"
 )
 
 // config is all that the workers read from their environment.
@@ -15,11 +21,53 @@ type config struct {
 	SecretKey   store.Secret `env:"QUITTANCE_SECRET_KEY,required,notEmpty"` // 32 bytes in base64, the same for api and worker
 
 	MonitorAddr   string        `env:"QUITTANCE_WORKER_MONITOR_ADDR" envDefault:"127.0.0.1:9102"` // metrics and health
-	DatabaseConns int32         `env:"QUITTANCE_WORKER_DATABASE_CONNS" envDefault:"8"`            // at most
+	DatabaseConns int32         `env:"QUITTANCE_WORKER_DATABASE_CONNS" envDefault:"12"`           // at most; about one for each thing that a worker does at the same time
 	MessageGrace  time.Duration `env:"QUITTANCE_MESSAGE_GRACE" envDefault:"30s"`                  // after which a message counts as lost
+
+	PublicURL       string        `env:"QUITTANCE_PUBLIC_URL" envDefault:"http://127.0.0.1:8000"`            // where the acquirer reaches the api
+	AcquirerURL     string        `env:"QUITTANCE_ACQUIRER_URL" envDefault:"http://127.0.0.1:8090/acquirer"` // http or https
+	AcquirerKey     string        `env:"QUITTANCE_ACQUIRER_KEY"`                                             // a bearer token; empty: none
+	AcquirerTimeout time.Duration `env:"QUITTANCE_ACQUIRER_TIMEOUT" envDefault:"10s"`                        // of one call
+
+	SMTPURL  string `env:"QUITTANCE_SMTP_URL"`                                          // smtp://user:password@host:port, or smtps://…; empty: mail is off
+	MailFrom string `env:"QUITTANCE_MAIL_FROM" envDefault:"receipts@quittance.example"` // what receipts are sent from
 }
 
 // readConfig reports all problems at once.
 func readConfig(environ map[string]string) (config, error) {
-	return env.ParseAsWithOptions[config](env.Options{Environment: environ})
+	cfg, err := env.ParseAsWithOptions[config](env.Options{Environment: environ})
+	_, badURL := cfg.notifyURL()
+	_, badAcquirer := cfg.acquirer()
+	_, badMailer := cfg.mailer()
+	return cfg, errors.Join(err, badURL, badAcquirer, badMailer)
+}
+
+// notifyURL is where the acquirer says that it has news.
+func (c config) notifyURL() (string, error) {
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return "", errors.New("QUITTANCE_PUBLIC_URL: not an http or https URL")
+	}
+	return strings.TrimRight(c.PublicURL, "/") + "/api/acquiring/notifications", nil
+}
+
+// acquirer returns the client of the card acquirer.
+func (c config) acquirer() (*acquirer.Client, error) {
+	client, err := acquirer.New(c.AcquirerURL, c.AcquirerKey, c.AcquirerTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("QUITTANCE_ACQUIRER_URL: %w", err)
+	}
+	return client, nil
+}
+
+// mailer returns what receipts are mailed with, or nil where mail is off.
+func (c config) mailer() (*receipt.Mailer, error) {
+	if c.SMTPURL == "" {
+		return nil, nil
+	}
+	mailer, err := receipt.NewMailer(c.SMTPURL, c.MailFrom)
+	if err != nil {
+		return nil, fmt.Errorf("QUITTANCE_SMTP_URL, QUITTANCE_MAIL_FROM: %w", err)
+	}
+	return mailer, nil
 }

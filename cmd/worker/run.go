@@ -15,8 +15,10 @@ import (
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/workers"
+	"github.com/quittance/quittance/workers/card"
 	"github.com/quittance/quittance/workers/deadletter"
 	"github.com/quittance/quittance/workers/payment"
+	"github.com/quittance/quittance/workers/receipt"
 	"github.com/quittance/quittance/workers/recharge"
 	"github.com/quittance/quittance/workers/relay"
 	"github.com/quittance/quittance/workers/schedule"
@@ -26,6 +28,18 @@ import (
 // closed in reverse order.
 func run(ctx context.Context, names []string, environ map[string]string) error {
 	cfg, err := readConfig(environ)
+	if err != nil {
+		return err
+	}
+	notifyURL, err := cfg.notifyURL()
+	if err != nil {
+		return err
+	}
+	bank, err := cfg.acquirer()
+	if err != nil {
+		return err
+	}
+	mailer, err := cfg.mailer()
 	if err != nil {
 		return err
 	}
@@ -51,10 +65,14 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	books.OnOutbox(relayed.Wake)
 	defer workers.Begin(log, workers.Worker{Name: "relay", Run: relayed.Run})()
 
-	workerMetrics, deadMetrics, scheduleMetrics := workers.NewMetrics(), deadletter.NewMetrics(), schedule.NewMetrics()
+	workerMetrics, cardMetrics := workers.NewMetrics(), card.NewMetrics()
+	deadMetrics, scheduleMetrics := deadletter.NewMetrics(), schedule.NewMetrics()
+	calling := card.Config{Timeout: cfg.AcquirerTimeout, NotifyURL: notifyURL}
 	kinds := map[string][]workers.Worker{
 		"payment":    {payment.New(books, consuming, log, workerMetrics)},
+		"card":       {card.New(books, bank, calling, consuming, log, workerMetrics, cardMetrics)},
 		"recharge":   {recharge.New(books, consuming, log, workerMetrics)},
+		"receipt":    {receipt.New(books, mailer, consuming, log, workerMetrics)},
 		"schedule":   {schedule.New(books, consuming, log, scheduleMetrics)},
 		"deadletter": deadletter.New(books, consuming, log, deadMetrics),
 	}
@@ -64,7 +82,7 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	}
 
 	registry := workers.Registry(queueMetrics.Collectors(), relayMetrics.Collectors(), workerMetrics.Collectors(),
-		deadMetrics.Collectors(), scheduleMetrics.Collectors(),
+		cardMetrics.Collectors(), deadMetrics.Collectors(), scheduleMetrics.Collectors(),
 		[]prometheus.Collector{pgxpoolprometheus.NewCollector(books.Pool(), map[string]string{"db": "quittance"})})
 	monitor := workers.Worker{Name: "monitor", Run: func(ctx context.Context) error {
 		return workers.Monitor(ctx, cfg.MonitorAddr, registry,

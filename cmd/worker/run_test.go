@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,40 +14,70 @@ import (
 	"github.com/quittance/quittance/queue/queuetest"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/storetest"
+	"github.com/quittance/quittance/workers/acquirer/acquirertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // process is a worker process, as far as its servers can tell: its own database, by way
-// of a proxy that can cut, and its own virtual host of the broker.
+// of a proxy that can cut, its own virtual host of the broker and its own acquirer.
 type process struct {
 	*storetest.DB
 	broker string
 	faults *storetest.Faults
+	bank   *acquirertest.Server
+
+	environ map[string]string // besides what every process needs
 }
 
+// prepare makes the servers of a process that does not run yet.
+func prepare(t *testing.T) *process {
+	t.Helper()
+	p := &process{DB: storetest.New(t), broker: queuetest.New(t), bank: acquirertest.Start(t, acquirertest.Config{}), environ: make(map[string]string)}
+	p.faults = storetest.NewFaults(t, p.URL)
+	return p
+}
+
+// start makes a process that runs until its test ends.
 func start(t *testing.T) *process {
 	t.Helper()
-	p := &process{DB: storetest.New(t), broker: queuetest.New(t)}
-	p.faults = storetest.NewFaults(t, p.URL)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- run(ctx, nil, map[string]string{
-			"DATABASE_URL":                  p.faults.URL,
-			"AMQP_URL":                      p.broker,
-			"QUITTANCE_SECRET_KEY":          base64.StdEncoding.EncodeToString(storetest.Secret[:]),
-			"QUITTANCE_WORKER_MONITOR_ADDR": "127.0.0.1:0",
-			"QUITTANCE_MESSAGE_GRACE":       "2s",
-		})
-	}()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Errorf("the worker ended: %v", err)
-		}
-	})
+	p := prepare(t)
+	t.Cleanup(p.begin(t).stop)
 	return p
+}
+
+// begin runs the process.
+func (p *process) begin(t *testing.T) *life {
+	t.Helper()
+	environ := map[string]string{
+		"DATABASE_URL":                  p.faults.URL,
+		"AMQP_URL":                      p.broker,
+		"QUITTANCE_SECRET_KEY":          base64.StdEncoding.EncodeToString(storetest.Secret[:]),
+		"QUITTANCE_WORKER_MONITOR_ADDR": "127.0.0.1:0",
+		"QUITTANCE_MESSAGE_GRACE":       "2s",
+		"QUITTANCE_ACQUIRER_URL":        p.bank.URL(),
+		"QUITTANCE_ACQUIRER_TIMEOUT":    "2s",
+	}
+	maps.Copy(environ, p.environ)
+	ctx, end := context.WithCancel(context.Background())
+	l := &life{t: t, end: end, ended: make(chan error, 1)}
+	go func() { l.ended <- run(ctx, nil, environ) }()
+	return l
+}
+
+// life is one run of a process, which ends when it is told to.
+type life struct {
+	t     *testing.T
+	end   func() // tells it to
+	ended chan error
+}
+
+// stop tells it to end and waits until it has drained.
+func (l *life) stop() {
+	l.end()
+	if err := <-l.ended; err != nil {
+		l.t.Errorf("the worker ended: %v", err)
+	}
 }
 
 const succeeded = "SELECT count(*) FROM operations WHERE status = 'succeeded'"
@@ -208,4 +240,24 @@ func TestALostQueueLosesNothing(t *testing.T) {
 		t.Errorf("a late copy of the first: %+v", o)
 	}
 	p.CheckInvariants()
+}
+
+// Whoever starts it with a mistake hears of all of them, and of no secret.
+func TestAllProblemsOfTheConfigurationAreReported(t *testing.T) {
+	t.Parallel()
+	err := run(t.Context(), nil, map[string]string{
+		"QUITTANCE_SECRET_KEY": "c2hvcnQ=", "QUITTANCE_MESSAGE_GRACE": "soon", "QUITTANCE_PUBLIC_URL": "ftp://here",
+		"QUITTANCE_ACQUIRER_URL": "there", "QUITTANCE_SMTP_URL": "smtp://us:secret@",
+	})
+	if err == nil {
+		t.Fatal("it starts")
+	}
+	for _, problem := range []string{"DATABASE_URL", "AMQP_URL", "SecretKey", "MessageGrace", "QUITTANCE_PUBLIC_URL", "QUITTANCE_ACQUIRER_URL", "QUITTANCE_SMTP_URL"} {
+		if !strings.Contains(err.Error(), problem) {
+			t.Errorf("it says nothing of %s: %v", problem, err)
+		}
+	}
+	if strings.Contains(err.Error(), "us:secret") {
+		t.Errorf("it shows the password: %v", err)
+	}
 }

@@ -25,9 +25,11 @@ type payments interface {
 // New returns the worker of the queue payments.
 func New(p payments, c *queue.Connection, log *slog.Logger, m *workers.Metrics) workers.Worker {
 	sets := &workers.Sets{
-		Queue: queue.Payments, Ladder: workers.MoneyLadder,
-		Settle: p.PayInvoices, Retry: p.RetryOperation, Probe: p.Ready,
-		Log: log, Metrics: m,
+		Attempts: workers.Attempts{
+			Queue: queue.Payments, Ladder: workers.MoneyLadder, Retry: p.RetryOperation, Probe: p.Ready,
+			Log: log, Metrics: m,
+		},
+		Settle: p.PayInvoices,
 	}
 	return sets.Worker("payment", c)
 }

@@ -25,9 +25,11 @@ type recharges interface {
 // New returns the worker of the queue recharges.
 func New(r recharges, c *queue.Connection, log *slog.Logger, m *workers.Metrics) workers.Worker {
 	sets := &workers.Sets{
-		Queue: queue.Recharges, Ladder: workers.MoneyLadder,
-		Settle: r.SettleRecharges, Retry: r.RetryOperation, Probe: r.Ready,
-		Log: log, Metrics: m,
+		Attempts: workers.Attempts{
+			Queue: queue.Recharges, Ladder: workers.MoneyLadder, Retry: r.RetryOperation, Probe: r.Ready,
+			Log: log, Metrics: m,
+		},
+		Settle: r.SettleRecharges,
 	}
 	return sets.Worker("recharge", c)
 }

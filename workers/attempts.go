@@ -1,0 +1,114 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/quittance/quittance/queue"
+	"github.com/quittance/quittance/store"
+)
+
+// Attempts is what both ways to consume have in common: what becomes of a message when an
+// attempt has ended. This is the one place that logs attempts and counts them.
+type Attempts struct {
+	Queue  string
+	Ladder []store.Delay // the retries of a message that fails by itself
+	Retry  func(context.Context, store.Failure) (store.Retry, error)
+	Probe  func(context.Context) error // nil when an outage is over
+
+	Log     *slog.Logger
+	Metrics *Metrics
+}
+
+// RefOf reads which operation a message names.
+func RefOf(m queue.Message) (store.Ref, error) {
+	text, seq, err := m.Row()
+	if err != nil {
+		return store.Ref{}, err
+	}
+	id, ok := store.ParseOperationID(text)
+	if !ok {
+		return store.Ref{}, fmt.Errorf("message names %q, which is no operation", text)
+	}
+	return store.Ref{ID: id, Seq: seq}, nil
+}
+
+// contentionTries is how often a transaction that loses races is tried before its messages
+// are halved, or left.
+const contentionTries = 3
+
+// Contend calls f until it does not merely meet others who are writing the same rows, a few
+// times at most.
+func Contend(f func() error) (err error) {
+	for range contentionTries {
+		if err = f(); store.FaultOf(err) != store.FaultContention {
+			break
+		}
+	}
+	return err
+}
+
+// recovering calls f and returns its panic as an error. The queue would recover it as well,
+// but there nobody knows which message is to pay for it.
+func recovering(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+// leave acknowledges a message whose rows somebody else holds on to. Nobody is to blame, so
+// no attempt is used up, and the queue goes on; the operation is open, and the schedule
+// worker enqueues it again when it is due.
+func (a *Attempts) leave(ref store.Ref, cause error) {
+	a.Log.Warn("attempt", "operation", ref.ID, "seq", ref.Seq, "outcome", "left", "error", cause)
+}
+
+// finish logs and counts the end of an attempt that came to something: the operation's end,
+// or that it is running still.
+func (a *Attempts) finish(ref store.Ref, o store.Outcome, took time.Duration, more ...any) {
+	outcome := "stale"
+	if !o.Stale() {
+		outcome = string(o.Status)
+	}
+	if !o.Stale() && !o.Status.Open() {
+		a.Metrics.finished(o)
+	}
+	a.Log.Info("attempt", append([]any{
+		"operation", ref.ID, "seq", ref.Seq, "outcome", outcome, "code", o.Code,
+		"waited_ms", o.Waited.Milliseconds(), "took_ms", took.Milliseconds(),
+	}, more...)...)
+}
+
+// fail decides on a message that failed by itself: it is tried again later, or rejected
+// where its data can never be stored or its attempts are used up. What cannot even be
+// written down is an outage.
+func (a *Attempts) fail(ctx context.Context, ref store.Ref, cause error, took time.Duration) error {
+	ladder := a.Ladder
+	if store.FaultOf(cause) == store.FaultData {
+		ladder = nil // the same data fails the same way
+	}
+	became, err := a.Retry(ctx, store.Failure{Ref: ref, Cause: cause.Error(), Ladder: ladder})
+	if store.FaultOf(err) == store.FaultContention {
+		a.leave(ref, errors.Join(cause, err))
+		return nil
+	}
+	if err != nil {
+		return queue.Outage(fmt.Errorf("%w; and the attempt could not be stored: %w", cause, err))
+	}
+	a.Log.Error("attempt", "operation", ref.ID, "seq", ref.Seq, "outcome", became.Verdict, "delay", became.Delay, "error", cause,
+		"took_ms", took.Milliseconds())
+	switch became.Verdict {
+	case store.RetryUsedUp:
+		return queue.Reject(cause)
+	case store.RetryStored:
+		a.Metrics.retried(a.Queue, became.Delay)
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/quittance/quittance/queue"
+	"github.com/quittance/quittance/store"
+)
+
+// Singly handles messages one by one, many at once: the way of the workers that call
+// somebody outside, where one that hangs must hold up nobody.
+type Singly struct {
+	Attempts
+	AtOnce int           // how many are handled at the same time
+	Drain  time.Duration // how long a call that was begun may take to end; 0: 20 s
+
+	// Do makes one attempt. Its outcome is logged and counted. queue.Outage says that
+	// something it depends on is down, and any other error, but the store's of an outage or
+	// of rows that somebody holds, is an attempt that failed.
+	Do func(context.Context, store.Ref) (store.Outcome, error)
+}
+
+// Worker returns the worker that handles the messages of its queue.
+func (s *Singly) Worker(name string, c *queue.Connection) Worker {
+	s.Log = s.Log.With("worker", name)
+	return Worker{Name: name, Run: func(ctx context.Context) error {
+		return c.ConsumeSingly(ctx, queue.Single{Queue: s.Queue, Prefetch: s.AtOnce, Probe: s.Probe, Drain: s.Drain}, s.Handle)
+	}}
+}
+
+// Handle makes an attempt and returns what becomes of the message. One that names nothing
+// is rejected; a stale one has no effect.
+func (s *Singly) Handle(ctx context.Context, m queue.Message) error {
+	ref, err := RefOf(m)
+	if err != nil {
+		return queue.Reject(err)
+	}
+	started := time.Now()
+	var outcome store.Outcome
+	err = recovering(func() (err error) {
+		outcome, err = s.Do(ctx, ref)
+		return err
+	})
+	switch {
+	case err == nil:
+		s.finish(ref, outcome, time.Since(started))
+		return nil
+	case queue.IsOutage(err):
+		return err
+	case store.FaultOf(err) == store.FaultContention:
+		s.leave(ref, err)
+		return nil
+	case errors.Is(err, store.ErrUnavailable):
+		// Not FaultOf, which takes any error of the network for the database's: what becomes
+		// of an error from outside, only Do can say.
+		return queue.Outage(err)
+	}
+	return s.fail(ctx, ref, err, time.Since(started))
+}
