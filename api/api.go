@@ -34,6 +34,7 @@ type API struct {
 	Mistake  int    // the status of a refusal that names no other
 	Refusals []Case // errors of the store that are the client's
 	Shape    func(Refusal) any
+	Render   func(*gin.Context, Refusal) // instead of Shape, where refusals are pages
 }
 
 // Case says which refusal an error is.
@@ -67,6 +68,9 @@ func New(cfg Config, apis ...API) (http.Handler, error) {
 	for _, a := range apis {
 		for _, route := range a.Routes {
 			engine.Handle(route.Method, route.Path, r.adapt(a, route.Handle))
+			if route.Method == http.MethodGet {
+				engine.Handle(http.MethodHead, route.Path, r.adapt(a, route.Handle)) // the server leaves out the body
+			}
 			cfg.Metrics.show(route.Path)
 		}
 	}

@@ -34,6 +34,7 @@ func PlainShape(r Refusal) any {
 // common are the refusals that every API has.
 var common = []Case{
 	{store.ErrKeyReused, Refusal{Status: http.StatusUnprocessableEntity, Code: "idempotency_key_reused", Message: "This Idempotency-Key was used before, by another request!"}},
+	{store.ErrKeyInProgress, Refusal{Status: http.StatusConflict, Code: "idempotency_key_in_progress", Message: "The request with this Idempotency-Key is being worked on!", RetryAfter: time.Second}},
 	{store.ErrUnavailable, Refusal{Status: http.StatusServiceUnavailable, Code: "unavailable", Message: "Service temporarily unavailable!", RetryAfter: 2 * time.Second}},
 }
 
@@ -57,6 +58,10 @@ func answerError(c *gin.Context, a API, err error) {
 	}
 	if r.RetryAfter > 0 {
 		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(r.RetryAfter.Seconds()))))
+	}
+	if a.Render != nil {
+		a.Render(c, r)
+		return
 	}
 	Answer(c, r.Status, Encode(a.Shape(r)))
 }

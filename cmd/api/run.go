@@ -4,11 +4,13 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/IBM/pgxpoolprometheus"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/quittance/quittance/api"
+	"github.com/quittance/quittance/api/invoicer"
 	"github.com/quittance/quittance/api/mobile"
 	"github.com/quittance/quittance/api/operation"
 	"github.com/quittance/quittance/api/recharge"
@@ -22,6 +24,10 @@ import (
 // committed, and closes in reverse order.
 func run(ctx context.Context, environ map[string]string) error {
 	cfg, err := readConfig(environ)
+	if err != nil {
+		return err
+	}
+	cards, err := cfg.acquirer()
 	if err != nil {
 		return err
 	}
@@ -46,13 +52,22 @@ func run(ctx context.Context, environ map[string]string) error {
 	admission := api.NewAdmission(books.OldestUntried, publisher.Ready, cfg.AdmissionAge)
 	defer workers.Begin(log, workers.Worker{Name: "waiter", Run: waiter.Run}, workers.Worker{Name: "admission", Run: admission.Run})()
 
-	handler, err := api.New(api.Config{CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, Log: log, Metrics: apiMetrics},
+	page, err := payPage(cfg, books, waiter, admission, cards)
+	if err != nil {
+		return err
+	}
+	apis := []api.API{
 		mobile.New(mobile.Config{
 			Books: books, Waiter: waiter, Admission: admission, AddLimit: api.NewRateLimit(cfg.AccountAddRate), OpenList: cfg.MobileOpenList,
 		}),
 		recharge.New(recharge.Config{Books: books, Waiter: waiter, Admission: admission, Callers: recharge.Bearers{Tokens: books}}),
 		recharge.NewAuth(recharge.AuthConfig{Tokens: books, Limit: api.NewRateLimit(cfg.TokenRate)}),
-		operation.New(books, waiter))
+		invoicer.New(invoicer.Config{
+			Books: books, Tokeniser: tokeniser{cards}, Waiter: waiter, SessionLimit: api.NewRateLimit(cfg.SessionRate), PublicURL: string(cfg.PublicURL),
+		}), // after the API of tokens, whose addresses are below its own
+		operation.New(books, waiter),
+	}
+	handler, err := api.New(api.Config{CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, Log: log, Metrics: apiMetrics}, slices.Concat(page, apis)...)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"testing"
@@ -19,8 +20,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start runs the API on a free port until stop; ended gets what run returned.
-func start(t *testing.T, db *storetest.DB) (address string, stop func(), ended <-chan error) {
+// start runs the API on a free port until stop; ended gets what run returned. settings come
+// on top of what it needs.
+func start(t *testing.T, db *storetest.DB, settings map[string]string) (address string, stop func(), ended <-chan error) {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -32,15 +34,15 @@ func start(t *testing.T, db *storetest.DB) (address string, stop func(), ended <
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	result := make(chan error, 1)
-	go func() {
-		result <- run(ctx, map[string]string{
-			"DATABASE_URL":               db.URL,
-			"AMQP_URL":                   queuetest.New(t),
-			"QUITTANCE_SECRET_KEY":       base64.StdEncoding.EncodeToString(storetest.Secret[:]),
-			"QUITTANCE_HTTP_ADDR":        address,
-			"QUITTANCE_API_MONITOR_ADDR": "127.0.0.1:0",
-		})
-	}()
+	environ := map[string]string{
+		"DATABASE_URL":               db.URL,
+		"AMQP_URL":                   queuetest.New(t),
+		"QUITTANCE_SECRET_KEY":       base64.StdEncoding.EncodeToString(storetest.Secret[:]),
+		"QUITTANCE_HTTP_ADDR":        address,
+		"QUITTANCE_API_MONITOR_ADDR": "127.0.0.1:0",
+	}
+	maps.Copy(environ, settings)
+	go func() { result <- run(ctx, environ) }()
 	return address, stop, result
 }
 
@@ -48,7 +50,7 @@ func TestAProcessThatEndsAnswersWhoWaits(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
 	payment := db.Invoice(db.Account(100), db.Account(0), 5)
-	address, stop, ended := start(t, db)
+	address, stop, ended := start(t, db, nil)
 	defer stop()
 
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -99,13 +101,36 @@ func TestAProcessThatEndsAnswersWhoWaits(t *testing.T) {
 
 func TestAllProblemsOfAConfigurationAreSaidAtOnce(t *testing.T) {
 	t.Parallel()
-	_, err := readConfig(map[string]string{"QUITTANCE_SECRET_KEY": "c2hvcnQ=", "QUITTANCE_ADMISSION_AGE": "soon"})
+	_, err := readConfig(map[string]string{"QUITTANCE_SECRET_KEY": "c2hvcnQ=", "QUITTANCE_ADMISSION_AGE": "soon", "QUITTANCE_PUBLIC_URL": "ftp://x", "QUITTANCE_ACQUIRER_URL": "there"})
 	if err == nil {
 		t.Fatal("a configuration without addresses was read")
 	}
-	for _, problem := range []string{"DATABASE_URL", "AMQP_URL", "the secret key has 5 bytes", "soon"} {
+	for _, problem := range []string{"DATABASE_URL", "AMQP_URL", "the secret key has 5 bytes", "soon", "the public URL", "QUITTANCE_ACQUIRER_URL"} {
 		if !bytes.Contains([]byte(err.Error()), []byte(problem)) {
 			t.Errorf("%q does not say %q", err, problem)
+		}
+	}
+}
+
+func TestAPublicURLIsThatOfAHostWithoutASlashAtItsEnd(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"http://127.0.0.1:8000":       true,
+		"https://pay.example":         true,
+		"https://shops.example/pay":   true,
+		"https://pay.example/":        false,
+		"https://pay.example?":        false,
+		"https://pay.example/#a":      false,
+		"https://bob:1@pay.example":   false,
+		"https://:443":                false,
+		"pay.example":                 false,
+		"//pay.example":               false,
+		"javascript:alert(1)//x.test": false,
+		"":                            false,
+	} {
+		var u publicURL
+		if err := u.UnmarshalText([]byte(text)); (err == nil) != want {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
