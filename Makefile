@@ -18,10 +18,10 @@ run: $(dev) ## everything on this machine, until Ctrl-C
 	@$(dev) run
 
 test: $(dev) ## all tests with -race, against servers of their own (PACKAGES=./store/... ARGS='-run Pay -v')
-	@$(dev) exec -data test -fresh -management -- go test -race -timeout 15m $(ARGS) $(PACKAGES)
+	@$(dev) exec -data test -fresh -management -tools -- go test -race -timeout 15m $(ARGS) $(PACKAGES)
 
 bench: $(dev) ## settled commands per second, against servers of its own (ARGS=...)
-	@go build -trimpath -o .local/bin/ ./cmd/...
+	@go build -trimpath -tags=nomsgpack -ldflags="-s -w" -o .local/bin/ ./cmd/...
 	@$(dev) exec -data bench -fresh -- .local/bin/quittance bench $(ARGS)
 
 torture: $(dev) ## kills everything at random while money moves, then checks the books (SEED=1)

@@ -14,9 +14,11 @@ import (
 
 const usage = `usage:
   dev run                                                   everything, until Ctrl-C
-  dev exec [-data name] [-fresh] [-management] -- command   a command against PostgreSQL and RabbitMQ:
+  dev exec [-data name] [-fresh] [-management] [-tools] -- command
+                                                            a command against PostgreSQL and RabbitMQ:
                                                             those of a running "dev run", or, with -data,
-                                                            its own, with their data in .local/name
+                                                            its own, with their data in .local/name;
+                                                            -tools installs what the tests use
   dev reset                                                 delete .local, with all data`
 
 // exitUsage is what a command line that makes no sense ends with.
@@ -67,6 +69,7 @@ func parseExec(root string, args []string) (execution, error) {
 	flags.StringVar(&data, "data", "", "")
 	flags.BoolVar(&e.options.Fresh, "fresh", false, "")
 	flags.BoolVar(&e.options.Management, "management", false, "")
+	flags.BoolVar(&e.tools, "tools", false, "")
 	if err := flags.Parse(args); err != nil {
 		return e, fmt.Errorf("%w\n%s", err, usage)
 	}
@@ -74,8 +77,8 @@ func parseExec(root string, args []string) (execution, error) {
 	switch {
 	case len(e.command) == 0:
 		return e, errors.New(usage)
-	case data == "" && (e.options.Fresh || e.options.Management):
-		return e, errors.New("-fresh and -management need -data: servers that run already stay as they are")
+	case data == "" && (e.options.Fresh || e.options.Management || e.tools):
+		return e, errors.New("-fresh, -management and -tools need -data: servers that run already stay as they are")
 	case data == "run" || data != "" && (filepath.Base(data) != data || data == "." || data == ".."):
 		return e, fmt.Errorf("-data %s: the name of a folder below .local, other than run", data)
 	case data != "":

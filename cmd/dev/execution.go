@@ -17,6 +17,7 @@ type execution struct {
 	root    string
 	command []string
 	options local.Options // of the command's own servers; without Dir, those of `dev run`
+	tools   bool          // the command is a test, which uses a browser and a reader of PDFs
 }
 
 // run runs the command and returns its exit code. Signals go to the command; the servers
@@ -32,6 +33,11 @@ func (e execution) run(i *interrupts) (int, error) {
 
 	console := newConsole(os.Stderr) // the command has stdout to itself
 	e.options.Step = console.step
+	if e.tools {
+		if err := local.InstallTools(i.first, e.options); err != nil {
+			console.say("Tests that need what could not be installed are skipped: " + err.Error() + "\n")
+		}
+	}
 	servers, err := e.start(i.first)
 	console.close()
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 
 // programs are what `dev run` runs.
 var programs = []*program{
-	{name: "sandbox", health: "http://127.0.0.1:8090/healthz", addresses: []string{"127.0.0.1:8090"}},
+	{name: "sandbox", health: "http://127.0.0.1:8090/healthz", addresses: []string{"127.0.0.1:8090", "127.0.0.1:8091"}},
 	{name: "api", health: "http://127.0.0.1:9101/readyz", addresses: []string{"127.0.0.1:8000", "127.0.0.1:9101"}},
 	{name: "worker", health: "http://127.0.0.1:9102/readyz", addresses: []string{"127.0.0.1:9102"}},
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/money"
 	"github.com/quittance/quittance/store/storetest"
+	"github.com/quittance/quittance/workers/acquirer/acquirertest"
 )
 
 // patience is how long a test waits for something that will happen. It is generous: it
@@ -74,6 +75,7 @@ type system struct {
 	broker   string // its address
 	api      *program
 	worker   *program
+	acquirer *acquirertest.Server
 	books    *store.Store // for what has no API: opening balances, and looking
 	client   *http.Client
 
@@ -145,6 +147,7 @@ func start(t testing.TB, race bool, database, broker string, env ...string) *sys
 		t.Fatal(err)
 	}
 	addresses := freeAddresses(t, 3)
+	acquirer := acquirertest.Start(t, acquirertest.Config{Folder: t.TempDir()})
 	environ := append([]string{
 		"QUITTANCE_ENV=test", // nothing is taken from a development that runs here
 		"DATABASE_URL=" + database,
@@ -156,11 +159,16 @@ func start(t testing.TB, race bool, database, broker string, env ...string) *sys
 		"QUITTANCE_MOBILE_OPEN_LIST=true",
 		"QUITTANCE_ACCOUNT_ADD_RATE=100000",
 		"QUITTANCE_TOKEN_RATE=100000",
+		"QUITTANCE_SESSION_RATE=100000",
+		"QUITTANCE_PAGE_RATE=100000",
+		"QUITTANCE_PUBLIC_URL=http://" + addresses[0],
+		"QUITTANCE_ACQUIRER_URL=" + acquirer.URL(),
+		"QUITTANCE_ACQUIRER_TIMEOUT=2s",
 		"QUITTANCE_MESSAGE_GRACE=2s",
 	}, env...)
 	logs := t.TempDir()
 	s := &system{
-		t: t, database: database, broker: broker,
+		t: t, database: database, broker: broker, acquirer: acquirer,
 		api: &program{
 			name: "api", path: filepath.Join(bin, "api"), log: filepath.Join(logs, "api.log"), env: environ,
 			health: "http://" + addresses[1] + "/readyz", addresses: addresses[:2],

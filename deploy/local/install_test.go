@@ -54,6 +54,30 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+func TestInstallTools(t *testing.T) {
+	for name, tt := range map[string]struct {
+		tools []string
+		want  []string
+		fails bool
+	}{
+		"with apt-get":             {tools: []string{"apt-get"}, want: []string{"apt-get update", "apt-get install -y --no-install-recommends chromium poppler-utils"}},
+		"with brew":                {tools: []string{"brew"}, want: []string{"brew install chromium poppler"}},
+		"only what is missing":     {tools: []string{"brew", "pdftotext"}, want: []string{"brew install chromium"}},
+		"where nothing is missing": {tools: []string{"apt-get", "chromium-browser", "pdftotext"}},
+		"nothing to install with":  {fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := bareMachine(t, tt.tools)
+			if err := InstallTools(t.Context(), Options{}); (err != nil) != tt.fails {
+				t.Fatalf("InstallTools: %v, want an error: %v", err, tt.fails)
+			}
+			if diff := cmp.Diff(tt.want, calls()); diff != "" {
+				t.Errorf("calls (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // bareMachine hides every program but the tools, and returns what reads their calls.
 func bareMachine(t *testing.T, tools []string) (calls func() []string) {
 	t.Helper()

@@ -123,6 +123,10 @@ func Run(ctx context.Context, cmd *exec.Cmd) error {
 // or has a shell in a server's folder is left alone.
 var servers = []string{"postgres", "beam.smp", "epmd", "erl_child_setup", "inet_gethost"}
 
+// diskMonitor ends the command line of a shell that is RabbitMQ's own: it outlives a killed
+// node by the moment until it reads the end of its input.
+const diskMonitor = "-s rabbit_disk_monitor"
+
 // running is a process of this machine.
 type running struct {
 	pid     int
@@ -134,7 +138,7 @@ type running struct {
 // serverOf tells whether r is a process of a server whose folder is dir.
 func (r running) serverOf(dir string) bool {
 	within := r.dir == dir || strings.HasPrefix(r.dir, dir+"/") || strings.Contains(r.command, dir+"/") || strings.Contains(r.command, dir+" ")
-	return within && slices.Contains(servers, r.name)
+	return within && (slices.Contains(servers, r.name) || strings.HasSuffix(strings.TrimSpace(r.command), diskMonitor))
 }
 
 // endProcesses kills every process of the servers whose folder is dir, and waits until
