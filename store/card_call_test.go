@@ -200,6 +200,9 @@ func TestACallThatCameTooLateIsNotMade(t *testing.T) {
 	p := db.Paid(db.ShopInvoice(db.Shop(), ofType(store.Hold)))
 	complete := db.PaymentCommand(store.PaymentComplete, p, 0)
 	db.Exec("UPDATE payments SET status = 'CANCELED', payment_status = 'CANCELED', expires_at = NULL WHERE id = $1", p.ID)
+	db.Exec(`INSERT INTO events (id, type, client_id, resource, body)
+		SELECT n.id, 'payment.canceled', $1, $2, '{"id":"' || n.id || '","type":"payment.canceled","data":{"paymentStatus":"CANCELED"}}'
+		FROM (SELECT new_id() AS id OFFSET 0) n`, p.Client, p.ID)
 	db.NoCall(complete)
 	o, err := db.Operation(t.Context(), complete.ID)
 	if err != nil {

@@ -24,6 +24,8 @@ type lockedPayment struct {
 	hasAddress  bool   // a receipt can be mailed
 	was         string // its paymentStatus, when it was found
 	changed     bool
+	event       EventType // what its shop is told; "" for nothing
+	told        told
 
 	amount, commission                      int64
 	held, completed                         int64
@@ -67,10 +69,21 @@ func (p *lockedPayment) allows(kind OperationType) bool {
 	return false
 }
 
+// eventOf is what a shop is told when a payment of its becomes that. Nobody has to act on
+// what is still open.
+var eventOf = map[string]EventType{
+	PaymentHolded:   EventPaymentHolded,
+	PaymentFinished: EventPaymentFinished,
+	PaymentReversed: EventPaymentReversed,
+	PaymentCanceled: EventPaymentCanceled,
+	PaymentRejected: EventPaymentRejected,
+}
+
 // become is the one place where a payment's state changes. expiresAt is when the schedule
 // worker ends the new state; nil for never.
 func (p *lockedPayment) become(paymentStatus string, expiresAt *time.Time) {
 	p.paymentStatus, p.expiresAt, p.changed = paymentStatus, expiresAt, true
+	p.event = eventOf[paymentStatus]
 	if paymentStatus != PaymentNeedsConfirmation {
 		p.confirmation = nil
 	}
@@ -89,8 +102,10 @@ type cardDecisions struct {
 	unknown       []callUnknown
 	payments      []*lockedPayment
 	subscriptions []*lockedSubscription
+	ended         []endedSubscription
 	transfers     []transfer
 	receipts      []PaymentID
+	now           time.Time
 	deciding      time.Time
 }
 
@@ -126,7 +141,7 @@ func (d cardDecisions) enqueues() bool {
 // decide settles results, no two of them of one payment, and fills in their outcomes. It
 // reads and uses up nothing but the batch.
 func (b *callBatch) decide(results []*finishing) cardDecisions {
-	all := cardDecisions{deciding: b.deciding}
+	all := cardDecisions{now: b.now, deciding: b.deciding}
 	for _, r := range results {
 		r.outcome, r.verdict = Outcome{}, nil
 		step, found := b.steps[r.Intent]
@@ -153,6 +168,7 @@ func (d *cardDecisions) add(one cardDecisions) {
 	d.unknown = append(d.unknown, one.unknown...)
 	d.payments = append(d.payments, one.payments...)
 	d.subscriptions = append(d.subscriptions, one.subscriptions...)
+	d.ended = append(d.ended, one.ended...)
 	d.transfers = append(d.transfers, one.transfers...)
 	d.receipts = append(d.receipts, one.receipts...)
 }
@@ -310,7 +326,7 @@ func (b *callBatch) complete(d *cardDecisions, step cardStep, p *lockedPayment) 
 func (b *callBatch) reverse(d *cardDecisions, step cardStep, p *lockedPayment) error {
 	p.reversed, p.reversing = p.reversed+step.amount, p.reversing-step.amount
 	p.commissionReversed, p.commissionReversing = p.commissionReversed+step.commission, p.commissionReversing-step.commission
-	p.changed = true
+	p.changed, p.event = true, EventPaymentPartlyReversed
 	if p.reversed == p.completed {
 		p.reversedAt = &b.deciding
 		p.become(PaymentReversed, nil)

@@ -180,7 +180,9 @@ func TestDecisionsOnCallsKeepTheirPromises(t *testing.T) {
 			if broken := p.fits(); broken != "" {
 				t.Fatalf("%+v breaks %s", p, broken)
 			}
+			checkTold(t, before[p.id], *p)
 		}
+		checkEnded(t, d)
 		ended := make(map[IntentID]refusal)
 		for _, e := range d.ends {
 			ended[e.intent] = e.refusal
@@ -250,6 +252,34 @@ func TestDecisionsOnCallsKeepTheirPromises(t *testing.T) {
 	})
 }
 
+// checkTold: a shop is told exactly if its payment came to something else, or gave back more.
+func checkTold(t *rapid.T, was, is lockedPayment) {
+	want := EventType("")
+	switch {
+	case is.paymentStatus != was.paymentStatus:
+		want = eventOf[is.paymentStatus]
+	case is.reversed != was.reversed:
+		want = EventPaymentPartlyReversed
+	}
+	if is.event != want {
+		t.Fatalf("%s, %d reversed, became %s, %d reversed: its shop is told %q, want %q", was.paymentStatus, was.reversed, is.paymentStatus, is.reversed, is.event, want)
+	}
+}
+
+// checkEnded: whoever is told that a subscription ended has one that did.
+func checkEnded(t *rapid.T, d cardDecisions) {
+	over := make(map[InvoiceNumber]bool)
+	for _, u := range d.subscriptions {
+		over[u.invoice] = !u.active
+	}
+	for _, u := range d.ended {
+		if !over[u.invoice] || u.reason != "declined" {
+			t.Fatalf("%+v is told, and goes on", u)
+		}
+		delete(over, u.invoice) // told twice is wrong, too
+	}
+}
+
 // clone copies a batch and its results, so that they can be decided twice.
 func (b *callBatch) clone(results []*finishing) (*callBatch, []*finishing) {
 	twin := *b
@@ -284,7 +314,7 @@ func TestResultsAreDecidedOneByOneAsTogether(t *testing.T) {
 				t.Fatalf("result %d: %+v together, %+v alone", i, all[i], r)
 			}
 		}
-		unexported := cmp.AllowUnexported(lockedPayment{}, lockedSubscription{})
+		unexported := cmp.AllowUnexported(lockedPayment{}, lockedSubscription{}, told{})
 		if diff := cmp.Diff(together.payments, alone.payments, unexported); diff != "" {
 			t.Fatalf("payments: -together +alone\n%s", diff)
 		}

@@ -89,7 +89,8 @@ func (s *Store) settleCalls(ctx context.Context, tx pgx.Tx, results []*finishing
 		return false, err
 	}
 	decided := batch.decide(results) // no SQL, no clock
-	return decided.enqueues(), s.writeCalls(ctx, tx, decided)
+	callbacks, err := s.writeCalls(ctx, tx, decided)
+	return callbacks || decided.enqueues(), err
 }
 
 // cardStep is an operation on a payment by card, and the intent of its call.
@@ -136,7 +137,9 @@ SELECT p.id, p.invoice_id, p.client_id, p.system_type, p.type, p.currency, p.car
        p.amount, p.commission, p.held, p.completed, p.reversed, p.reversing, p.commission_reversed, p.commission_reversing,
        p.payment_status, p.send_operation_id, p.receive_operation_id, p.confirmation, p.refusal_code, p.refusal_message,
        p.expires_at, p.paid_at, p.finished_at, p.reversed_at, p.canceled_at,
-       c.hold_for, ` + receiptAddress + ` <> ''
+       c.hold_for, ` + receiptAddress + ` <> '',
+       p.number, p.created_at, i.external_id, i.extra_info, coalesce(i.callback_url, ''),
+       (SELECT f.mask FROM cards f WHERE f.id = p.card_from_id), (SELECT t.mask FROM cards t WHERE t.id = p.card_to_id)
 FROM payments p
 JOIN clients c  ON c.id = p.client_id
 JOIN invoices i ON i.number = p.invoice_id
@@ -200,7 +203,8 @@ func (b *callBatch) readPayments(rows pgx.Rows) error {
 			&p.amount, &p.commission, &p.held, &p.completed, &p.reversed, &p.reversing, &p.commissionReversed, &p.commissionReversing,
 			&p.paymentStatus, &p.sendOperationID, &p.receiveOperationID, &p.confirmation, &p.refusalCode, &p.refusalMessage,
 			&p.expiresAt, &p.paidAt, &p.finishedAt, &p.reversedAt, &p.canceledAt,
-			&p.holdFor, &p.hasAddress)
+			&p.holdFor, &p.hasAddress,
+			&p.told.number, &p.told.createdAt, &p.told.externalID, &p.told.extraInfo, &p.told.callbackURL, &p.told.cardFrom, &p.told.cardTo)
 		p.was = p.paymentStatus
 		return p, err
 	})

@@ -8,22 +8,27 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// writeCalls stores the decisions with a handful of statements, whatever their number.
-func (s *Store) writeCalls(ctx context.Context, tx pgx.Tx, d cardDecisions) error {
+// writeCalls stores the decisions with a handful of statements, whatever their number. It says
+// whether somebody is to be told.
+func (s *Store) writeCalls(ctx context.Context, tx pgx.Tx, d cardDecisions) (enqueued bool, err error) {
 	if len(d.ends) == 0 && len(d.unknown) == 0 {
-		return nil
+		return false, nil
 	}
 	batch := &pgx.Batch{}
 	endCalls(batch, d.ends)
 	s.keepUnknown(batch, d.unknown)
 	s.openReceipts(batch, d.receipts)
 	if err := writePayments(batch, d.payments, d.deciding); err != nil {
-		return err
+		return false, err
 	}
 	writeSubscriptions(batch, d.subscriptions, d.deciding)
+	if _, err := s.writeEvents(batch, s.eventsOf(d), &enqueued); err != nil {
+		return false, err
+	}
 	lockLedgerOf(batch, d.transfers)
 	post(batch, d.transfers)
-	return tx.SendBatch(ctx, batch).Close()
+	err = tx.SendBatch(ctx, batch).Close()
+	return enqueued, err
 }
 
 // What the call needed is gone with its end.
@@ -124,7 +129,7 @@ FROM unnest(@ids::uuid[], @was::text[], @statuses::text[], @payment_statuses::te
            confirmation, refusal_code, refusal_message, expires_at, paid_at, finished_at, reversed_at, canceled_at)
 WHERE p.id = d.id AND p.payment_status = d.was`
 
-// writePayments writes payments as they will be. Events about their new states belong here.
+// writePayments writes payments as they will be.
 func writePayments(batch *pgx.Batch, all []*lockedPayment, now time.Time) error {
 	if len(all) == 0 {
 		return nil

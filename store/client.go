@@ -12,9 +12,10 @@ import (
 
 // ScopeCredit is what a token must be good for to reach the recharge API, and
 // RightManagePayments what its user or client must have to do more there than look at the
-// providers.
+// providers. ScopeCallbacks is for callbacks: where they go, and what became of them.
 const (
 	ScopeCredit         = "credit"
+	ScopeCallbacks      = "callbacks"
 	RightManagePayments = "manage_payments"
 )
 
@@ -247,4 +248,20 @@ func (s *Store) authenticate(ctx context.Context, by Credentials) (provenClient,
 		err = ErrClientRefused
 	}
 	return client, err
+}
+
+const findClientSQL = `
+SELECT c.id
+FROM clients c
+WHERE c.client_id = @name`
+
+// ClientNamed returns the row of the client with this id, for operators, or ErrClientNotFound.
+func (s *Store) ClientNamed(ctx context.Context, clientID string) (row int64, err error) {
+	ctx, cancel := reading(ctx)
+	defer cancel()
+	err = s.pool.QueryRow(ctx, findClientSQL, pgx.NamedArgs{"name": clientID}).Scan(&row)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, ErrClientNotFound
+	}
+	return row, unavailable(wrap("find client "+clientID, err))
 }

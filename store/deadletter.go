@@ -25,17 +25,24 @@ type DeadLetter struct {
 // A dead letter that is delivered again finds its row and changes nothing.
 const insertDeadLettersSQL = `
 INSERT INTO dead_letters (queue, message_id, seq, type, reason, error, attempts, headers, body, trace_id)
-SELECT d.queue, d.message_id, d.seq, d.type, d.reason, coalesce(last.error, d.error), coalesce(history.attempts, '[]'),
+SELECT d.queue, d.message_id, d.seq, d.type, d.reason, coalesce(history.error, d.error), coalesce(history.attempts, '[]'),
        d.headers, d.body, d.trace_id
 FROM unnest(@queues::text[], @ids::text[], @seqs::bigint[], @operations::uuid[], @types::text[], @reasons::text[],
             @errors::text[], @headers::jsonb[], @bodies::bytea[], @traces::text[])
      AS d (queue, message_id, seq, operation_id, type, reason, error, headers, body, trace_id)
 LEFT JOIN LATERAL (
-	SELECT jsonb_agg(jsonb_build_object('attempt', a.attempt, 'error', a.error, 'failed_at', a.failed_at) ORDER BY a.seq) AS attempts
-	FROM attempts a
-	WHERE a.operation_id = d.operation_id
+	SELECT jsonb_agg(jsonb_build_object('attempt', a.attempt, 'error', a.error, 'failed_at', a.failed_at) ORDER BY a.failed_at) AS attempts,
+	       (array_agg(a.error ORDER BY a.failed_at DESC) FILTER (WHERE a.seq = d.seq))[1] AS error
+	FROM (
+		SELECT a.seq, a.attempt, a.error, a.failed_at
+		FROM attempts a
+		WHERE a.operation_id = d.operation_id
+		UNION ALL
+		SELECT c.seq, c.attempt, c.reason, c.started_at + c.duration
+		FROM callback_attempts c
+		WHERE c.callback_id = d.operation_id AND c.outcome <> 'delivered'
+	) a
 ) history ON true
-LEFT JOIN attempts last ON last.operation_id = d.operation_id AND last.seq = d.seq
 ON CONFLICT DO NOTHING
 RETURNING message_id, seq`
 

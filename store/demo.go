@@ -77,7 +77,7 @@ func demoNumber(text string) InvoiceNumber { return InvoiceNumber(uuid.MustParse
 
 // Nobody loads the demo where it is not wanted: these secrets are public.
 var (
-	demoClient = NewClient{ClientID: "demo", Secret: "demo-secret", Scopes: []string{ScopeCredit}, Rights: []string{RightManagePayments}}
+	demoClient = NewClient{ClientID: "demo", Secret: "demo-secret", Scopes: []string{ScopeCredit, ScopeCallbacks}, Rights: []string{RightManagePayments}}
 	demoUsers  = []NewUser{
 		{Name: "demo", PIN: "1234", Password: "demo-password", Rights: []string{RightManagePayments}},
 		{Name: "clerk", PIN: "4321"},

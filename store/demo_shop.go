@@ -13,7 +13,7 @@ import (
 
 // demoShop is the shop of the invoicer API's original documents.
 var demoShop = NewClient{
-	ClientID: "1", Secret: "demo-secret",
+	ClientID: "1", Secret: "demo-secret", Scopes: []string{ScopeCallbacks},
 	Shop: &ShopTerms{Name: "UAPAY", Tariff: Tariff{Millipercents: 2000, Fixed: 100}, AllowUnsigned: true},
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,7 +13,7 @@ const countDueSQL = `
 SELECT count(*)
 FROM (
 	SELECT FROM operations o
-	WHERE o.status IN ('accepted', 'running') AND o.due_at < now() AND o.type = ANY(@types) AND NOT o.waits
+	WHERE o.status IN ('accepted', 'running') AND o.due_at < now() AND o.type = ANY(@types) AND o.seq BETWEEN @first AND @last AND NOT o.waits
 	LIMIT @enough
 ) due`
 
@@ -24,7 +25,7 @@ const enqueueDueSQL = `
 WITH due AS (
 	SELECT o.id
 	FROM operations o
-	WHERE o.status IN ('accepted', 'running') AND o.due_at < now() AND o.type = ANY(@types) AND NOT o.waits
+	WHERE o.status IN ('accepted', 'running') AND o.due_at < now() AND o.type = ANY(@types) AND o.seq BETWEEN @first AND @last AND NOT o.waits
 	  AND (NOT @explained OR o.due_at < now() - @grace::interval * 2 ^ least(o.seq, 12))
 	ORDER BY o.due_at
 	LIMIT @limit
@@ -37,7 +38,7 @@ WITH due AS (
 	RETURNING o.id, o.seq, o.type
 )
 INSERT INTO outbox (queue, message_id, seq, type)
-SELECT @queue, id, seq, type
+SELECT @retry_queue, id, seq, type
 FROM again`
 
 // What waits in its row was never under way: whatever the queue holds, it may go.
@@ -45,7 +46,7 @@ const enqueueWaitingSQL = `
 WITH due AS (
 	SELECT o.id
 	FROM operations o
-	WHERE o.status IN ('accepted', 'running') AND o.due_at < now() AND o.type = ANY(@types) AND o.waits
+	WHERE o.status IN ('accepted', 'running') AND o.due_at < now() AND o.type = ANY(@types) AND o.seq BETWEEN @first AND @last AND o.waits
 	ORDER BY o.due_at
 	LIMIT @limit
 	FOR NO KEY UPDATE SKIP LOCKED
@@ -57,7 +58,7 @@ WITH due AS (
 	RETURNING o.id, o.seq, o.type
 )
 INSERT INTO outbox (queue, message_id, seq, type)
-SELECT @queue, id, seq, type
+SELECT @retry_queue, id, seq, type
 FROM again`
 
 // trickle is how many operations are enqueued in one go although a backlog explains them.
@@ -78,23 +79,29 @@ SELECT pg_try_advisory_xact_lock(hashtext('schedule'), hashtext(@queue))`
 // backlog, and one operation may be lost beside it: a few of those that are much too late,
 // and later each time, are enqueued whatever waits.
 //
+// Where retries have a queue of their own, what is enqueued again goes there, and each of the
+// two answers for what it was the last to have: the first message of each operation, or any
+// later one.
+//
 // It also enqueues at most limit operations that waited in their rows for this time, and
 // that nobody lost: those it does not count.
 func (s *Store) EnqueueDue(ctx context.Context, queue string, depth, limit int) (enqueued int, err error) {
-	types := typesOf(queue)
+	late := lateIn(queue)
 	var waited int64
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		var leads bool
 		if err := tx.QueryRow(ctx, leadScheduleSQL, pgx.NamedArgs{"queue": queue}).Scan(&leads); err != nil || !leads {
 			return err
 		}
-		args := pgx.NamedArgs{"types": types, "limit": limit, "grace": s.grace, "queue": queue}
+		args := pgx.NamedArgs{
+			"types": late.types, "first": late.first, "last": late.last, "limit": limit, "grace": s.grace, "retry_queue": late.retryQueue,
+		}
 		tag, err := tx.Exec(ctx, enqueueWaitingSQL, args)
 		if err != nil {
 			return err
 		}
 		waited = tag.RowsAffected()
-		explained, err := backlogExplains(ctx, tx, queue, types, depth)
+		explained, err := backlogExplains(ctx, tx, queue, late, depth)
 		if err != nil {
 			return err
 		}
@@ -114,7 +121,7 @@ func (s *Store) EnqueueDue(ctx context.Context, queue string, depth, limit int) 
 	return enqueued, nil
 }
 
-func backlogExplains(ctx context.Context, tx pgx.Tx, queue string, types []OperationType, depth int) (bool, error) {
+func backlogExplains(ctx context.Context, tx pgx.Tx, queue string, late lateOperations, depth int) (bool, error) {
 	var waiting, due int
 	const enough = 100_000 // beyond that, a backlog is a backlog
 	err := tx.QueryRow(ctx, countOutboxOfSQL, pgx.NamedArgs{"queue": queue, "enough": enough}).Scan(&waiting)
@@ -122,17 +129,34 @@ func backlogExplains(ctx context.Context, tx pgx.Tx, queue string, types []Opera
 		return false, err
 	}
 	waiting += depth
-	err = tx.QueryRow(ctx, countDueSQL, pgx.NamedArgs{"types": types, "enough": waiting + 1}).Scan(&due)
+	err = tx.QueryRow(ctx, countDueSQL, pgx.NamedArgs{
+		"types": late.types, "first": late.first, "last": late.last, "enough": waiting + 1,
+	}).Scan(&due)
 	return due <= waiting, err
 }
 
-func typesOf(queue string) (types []OperationType) {
+// lateOperations are those whose message was in a certain queue: of these types, and at a seq
+// between first and last.
+type lateOperations struct {
+	types       []OperationType
+	first, last int64
+	retryQueue  string
+}
+
+func lateIn(queue string) lateOperations {
+	late := lateOperations{first: 1, last: math.MaxInt64, retryQueue: queue}
 	for t, q := range queueOf {
-		if q == queue {
-			types = append(types, t)
+		retries := retryQueueOf(t)
+		switch {
+		case q == queue && retries == queue:
+			late.types = append(late.types, t)
+		case q == queue:
+			late = lateOperations{types: []OperationType{t}, first: 1, last: 1, retryQueue: retries}
+		case retries == queue:
+			late = lateOperations{types: []OperationType{t}, first: 2, last: math.MaxInt64, retryQueue: queue}
 		}
 	}
-	return types
+	return late
 }
 
 const oldestUntriedSQL = `

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -65,12 +66,57 @@ USING (
 ) old
 WHERE l.scope = old.scope AND l.key = old.key`
 
+// What is dead waits for an operator, however long.
+const forgetCallbacksSQL = `
+WITH old AS (
+	SELECT o.id
+	FROM operations o
+	WHERE (o.type = 'callback.send' AND o.finished_at IS NOT NULL) IS TRUE AND o.finished_at < now() - interval '90 days'
+	ORDER BY o.finished_at
+	LIMIT @limit
+	FOR UPDATE SKIP LOCKED
+), told AS (
+	DELETE FROM callback_attempts a
+	USING old
+	WHERE a.callback_id = old.id
+), failed AS (
+	DELETE FROM attempts a
+	USING old
+	WHERE a.operation_id = old.id
+), sent AS (
+	DELETE FROM callbacks c
+	USING old
+	WHERE c.id = old.id
+)
+DELETE FROM operations o
+USING old
+WHERE o.id = old.id`
+
+// Ids are as old as what they name. The events of callbacks that are dead stay at the head of
+// this search; a look into an index passes each.
+const forgetEventsSQL = `
+DELETE FROM events e
+WHERE e.id = ANY(ARRAY(
+	SELECT o.id
+	FROM events o
+	WHERE o.id < @before AND NOT EXISTS (SELECT FROM callbacks c WHERE c.event_id = o.id OFFSET 0)
+	ORDER BY o.id
+	LIMIT @limit
+	FOR UPDATE SKIP LOCKED
+))`
+
+// callbacksKept is how long callbacks that have ended can be looked up, and replayed.
+const callbacksKept = 90 * day
+
 // Forget deletes at most limit tokens that expired more than a day ago, and as many grants,
-// login attempts, sessions of shops and leases that ended as long ago. It returns how many it
-// deleted, 0 once nothing is left, and may be called by any number of processes at once.
+// login attempts, sessions of shops and leases that ended as long ago; callbacks that ended 90
+// days ago with all that belongs to them, and events as old that nobody is still to be told of.
+// It returns how many it deleted, 0 once nothing is left, and may be called by any number of
+// processes at once.
 func (s *Store) Forget(ctx context.Context, limit int) (forgotten int, err error) {
-	for _, sql := range []string{forgetTokensSQL, forgetGrantsSQL, forgetAttemptsSQL, forgetClientSessionsSQL, forgetLeasesSQL} {
-		tag, err := s.pool.Exec(ctx, sql, pgx.NamedArgs{"limit": limit})
+	before := firstIDOf(time.Now().Add(-callbacksKept))
+	for _, sql := range []string{forgetTokensSQL, forgetGrantsSQL, forgetAttemptsSQL, forgetClientSessionsSQL, forgetLeasesSQL, forgetCallbacksSQL, forgetEventsSQL} {
+		tag, err := s.pool.Exec(ctx, sql, pgx.NamedArgs{"limit": limit, "before": before})
 		if err != nil {
 			return forgotten, unavailable(wrap("forget what is over", err))
 		}

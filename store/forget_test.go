@@ -64,3 +64,47 @@ func TestSessionsAndLeasesThatAreLongOverAreForgotten(t *testing.T) {
 		t.Errorf("%d leases are left, want 2", n)
 	}
 }
+
+func TestCallbacksThatEndedLongAgoAreForgottenAndDeadOnesNever(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t)
+	for range 3 {
+		h.Attempted(h.Sending(h.Callback(h.endpoint)), store.Delivered)
+	}
+	h.Attempted(h.Sending(h.Callback(h.endpoint)), store.CallbackForbidden)
+	failed := h.Callback(h.endpoint)
+	if _, err := h.RetryOperation(t.Context(), store.Failure{Ref: failed, Cause: "a panic", Ladder: storetest.Inquiries}); err != nil {
+		t.Fatal(err)
+	}
+	h.Attempted(h.Sending(h.Ref(failed.ID)), store.Delivered)
+	h.Exec("UPDATE operations SET finished_at = now() - interval '91 days'")
+	dead, recent, open := h.Callback(h.endpoint), h.Callback(h.endpoint), h.Callback(h.endpoint)
+	kill(t, h.DB, dead)
+	h.Attempted(h.Sending(recent), store.Delivered)
+	h.Exec("UPDATE operations SET finished_at = now() - interval '89 days' WHERE id = $1", recent.ID)
+	h.Exec("INSERT INTO events (id, type, resource, body) VALUES ('01000000-0000-7000-8000-000000000000', 'invoice.paid', gen_random_uuid(), 'nobody listened')")
+
+	for _, want := range []int{2, 2, 1, 0} {
+		if n, err := h.Forget(t.Context(), 2); err != nil || n < want || (want == 0 && n != 0) {
+			t.Errorf("%d are forgotten, %v; want %d callbacks, and events", n, err, want)
+		}
+	}
+	for _, ref := range []store.Ref{dead, recent, open} {
+		if n := h.Count("SELECT count(*) FROM callbacks WHERE id = $1", ref.ID); n != 1 {
+			t.Errorf("%s is forgotten", ref.ID)
+		}
+	}
+	if n := h.Count("SELECT count(*) FROM operations"); n != 3 {
+		t.Errorf("%d operations are left, want 3", n)
+	}
+	if n := h.Count("SELECT (SELECT count(*) FROM attempts) + (SELECT count(*) FROM callback_attempts)"); n != 1 {
+		t.Errorf("%d attempts are left, want the one of what was delivered 89 days ago", n)
+	}
+	if n := h.Count("SELECT count(*) FROM events WHERE body = 'nobody listened'"); n != 0 {
+		t.Error("an event of ten years ago is kept")
+	}
+	if n := h.Count("SELECT count(*) FROM events"); n != 8 { // their ids are of today
+		t.Errorf("%d events are left, want 8", n)
+	}
+	h.CheckInvariants()
+}

@@ -24,12 +24,18 @@ type (
 	CardID    = ID[cardKind]
 	IntentID  = ID[intentKind]
 
+	// EventID and EndpointID are ordered by time (version 7).
+	EventID    = ID[eventKind]
+	EndpointID = ID[endpointKind]
+
 	operationKind struct{}
 	invoiceKind   struct{}
 	rechargeKind  struct{}
 	paymentKind   struct{}
 	cardKind      struct{}
 	intentKind    struct{}
+	eventKind     struct{}
+	endpointKind  struct{}
 )
 
 // parseID reads the 36-character form, in either case.
@@ -62,6 +68,12 @@ func ParseCardID(text string) (CardID, bool) { return parseID[cardKind](text) }
 // ParseIntentID reads the id of a call to the acquirer.
 func ParseIntentID(text string) (IntentID, bool) { return parseID[intentKind](text) }
 
+// ParseEventID reads the id of an event.
+func ParseEventID(text string) (EventID, bool) { return parseID[eventKind](text) }
+
+// ParseEndpointID reads the id of a callback endpoint.
+func ParseEndpointID(text string) (EndpointID, bool) { return parseID[endpointKind](text) }
+
 // NewPaymentID, NewCardID, NewIntentID and NewShopInvoiceID are random, since whoever knows
 // one may see what it names.
 func NewPaymentID() PaymentID { return PaymentID(uuid.New()) }
@@ -80,6 +92,12 @@ func NewOperationID() OperationID { return OperationID(uuid.Must(uuid.NewV7())) 
 
 // NewRechargeID is ordered by time, like those of operations.
 func NewRechargeID() RechargeID { return RechargeID(uuid.Must(uuid.NewV7())) }
+
+// NewEventID is ordered by time, like those of operations.
+func NewEventID() EventID { return EventID(uuid.Must(uuid.NewV7())) }
+
+// NewEndpointID is ordered by time, like those of operations.
+func NewEndpointID() EndpointID { return EndpointID(uuid.Must(uuid.NewV7())) }
 
 // String is the canonical form: lower case, 36 characters.
 func (id ID[Kind]) String() string { return uuid.UUID(id).String() }

@@ -57,6 +57,19 @@ var queueOf = map[OperationType]string{
 	PaymentExpire:    "cards",
 	PaymentReverse:   "cards",
 	ReceiptSend:      "receipts",
+	CallbackSend:     "callbacks",
+}
+
+// retryQueues are beside the queues of some types, for what has been there before: what fails
+// must not be in the way of what comes for the first time.
+var retryQueues = map[OperationType]string{CallbackSend: "callbacks.retry"}
+
+// retryQueueOf says where an operation goes with every message but its first one.
+func retryQueueOf(kind OperationType) string {
+	if q, ok := retryQueues[kind]; ok {
+		return q
+	}
+	return queueOf[kind]
 }
 
 // OperationTypes names all types, in alphabetical order.
@@ -65,9 +78,11 @@ func OperationTypes() []OperationType { return slices.Sorted(maps.Keys(queueOf))
 // Queues names the work queues that have operations.
 func (s *Store) Queues() []string {
 	var queues []string
-	for _, q := range queueOf {
-		if !slices.Contains(queues, q) {
-			queues = append(queues, q)
+	for kind, first := range queueOf {
+		for _, q := range []string{first, retryQueueOf(kind)} {
+			if !slices.Contains(queues, q) {
+				queues = append(queues, q)
+			}
 		}
 	}
 	return queues
@@ -85,6 +100,12 @@ const (
 	Failed    Status = "failed"
 	Dead      Status = "dead"
 )
+
+// ParseStatus reads a status.
+func ParseStatus(text string) (Status, bool) {
+	s := Status(text)
+	return s, slices.Contains([]Status{Accepted, Running, Succeeded, Failed, Dead}, s)
+}
 
 // isOpen says the same of operation o that is looked for by its id, in words that the index of
 // what is due does not say: the planner would read all of that whenever it remembers few.

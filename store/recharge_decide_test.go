@@ -116,6 +116,8 @@ func checkEnd(t *rapid.T, e topUpEnd, times int, moved map[OperationID]transfer)
 		t.Fatalf("%+v: transfer %v", e, has)
 	case !succeeded && e.state != before:
 		t.Fatalf("%+v was refused and changed the state", e)
+	case e.state != before && eventOfRecharge[e.state] == "":
+		t.Fatalf("nobody is told that %+v", e)
 	case succeeded && e.kind != RechargeLate && before != RechargeCreated:
 		t.Fatalf("%+v succeeded", e)
 	case succeeded && e.kind == RechargeLate && (e.state != before || before == RechargeCreated || before == RechargeCommitted):

@@ -15,23 +15,26 @@ import (
 // for is left out. After a crash before the commit nothing was moved, and the messages are
 // delivered again; after it they are stale.
 func (s *Store) SettleRecharges(ctx context.Context, refs []Ref) ([]Outcome, error) {
-	outcomes, err := s.settle(ctx, func(tx pgx.Tx, held locking) ([]Outcome, error) {
+	outcomes, err := s.settle(ctx, func(tx pgx.Tx, held locking) ([]Outcome, bool, error) {
 		batch, err := lockForRecharge(ctx, tx, refs, held)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		decided := batch.decide(refs) // no SQL, no clock
-		return decided.outcomes, decided.write(ctx, tx)
+		enqueued, err := s.writeRecharged(ctx, tx, decided)
+		return decided.outcomes, enqueued, err
 	})
 	return outcomes, unavailable(wrap("settle recharges", err))
 }
 
 const lockRechargesSQL = `
 SELECT o.id, o.type, o.seq, o.status, o.created_at, r.id, r.state, r.provider_id, r.account_id, r.amount, r.currency,
-       r.limited_day, coalesce(r.voucher_id, 0), a.deleted, now()
+       r.limited_day, coalesce(r.voucher_id, 0), r.client_id, r.payment_no, v.reference, r.description, r.created_at,
+       a.deleted, now(), (SELECT deciding_time())
 FROM operations o
 JOIN recharges r ON r.id = o.resource
 JOIN accounts a  ON a.id = r.account_id
+JOIN providers v ON v.id = r.provider_id
 WHERE o.id = ANY(@ids) AND o.type IN ('recharge.commit', 'recharge.rollback', 'recharge.expire', 'recharge.late')
 ORDER BY o.id
 FOR NO KEY UPDATE OF o, r`
@@ -66,10 +69,11 @@ type topUp struct {
 
 // rechargeBatch is what a batch of recharges is decided on.
 type rechargeBatch struct {
-	held   locking
-	now    time.Time
-	topUps map[OperationID]topUp
-	ledger map[ledgerKey]*wallet
+	held     locking
+	now      time.Time // of the database
+	deciding time.Time
+	topUps   map[OperationID]topUp
+	ledger   map[ledgerKey]*wallet
 }
 
 func lockForRecharge(ctx context.Context, tx pgx.Tx, refs []Ref, held locking) (*rechargeBatch, error) {
@@ -83,7 +87,7 @@ func lockForRecharge(ctx context.Context, tx pgx.Tx, refs []Ref, held locking) (
 	r := &t.recharge
 	_, err := pgx.ForEachRow(rows, []any{
 		&t.id, &t.kind, &t.seq, &t.status, &t.accepted, &r.ID, &r.State, &r.provider, &r.Account, &r.Amount.Minor, &r.Amount.Currency,
-		&t.day, &r.voucher, &t.closed, &b.now,
+		&t.day, &r.voucher, &r.client, &r.PaymentNo, &r.Provider, &r.Description, &r.CreatedAt, &t.closed, &b.now, &b.deciding,
 	}, func() error {
 		b.topUps[t.id] = t
 		return nil
@@ -142,6 +146,8 @@ var (
 
 // rechargeDecisions is what a batch came to, ready to be written.
 type rechargeDecisions struct {
+	now       time.Time
+	deciding  time.Time
 	outcomes  []Outcome // one a message
 	transfers []transfer
 	ends      []topUpEnd
@@ -157,7 +163,7 @@ type topUpEnd struct {
 // decide settles the operations in the order in which they arrived. It reads and uses up
 // nothing but the batch.
 func (b *rechargeBatch) decide(refs []Ref) rechargeDecisions {
-	d := rechargeDecisions{outcomes: make([]Outcome, len(refs))}
+	d := rechargeDecisions{now: b.now, deciding: b.deciding, outcomes: make([]Outcome, len(refs))}
 	for i, ref := range refs {
 		t, known := b.topUps[ref.ID]
 		if !known || t.seq != ref.Seq || !t.status.Open() {
@@ -227,7 +233,7 @@ func (b *rechargeBatch) transferFor(t topUp, from, to ledgerKey) transfer {
 
 const endRechargesSQL = `
 UPDATE recharges r
-SET state = d.state, updated_at = (SELECT deciding_time())
+SET state = d.state, updated_at = @deciding
 FROM unnest(@recharges::uuid[], @states::text[]) AS d (recharge, state)
 WHERE r.id = d.recharge AND r.state = 'created'`
 
@@ -246,11 +252,13 @@ INSERT INTO suspense_notes (operation_id, note, author)
 SELECT c.id, 'The account was closed before the recharge was committed.', 'quittance'
 FROM unnest(@operations::uuid[]) AS c (id)`
 
-// write stores the decisions with a handful of statements, whatever their number.
-func (d rechargeDecisions) write(ctx context.Context, tx pgx.Tx) error {
+// writeRecharged stores the decisions with a handful of statements, whatever their number. It
+// says whether it left rows in the outbox.
+func (s *Store) writeRecharged(ctx context.Context, tx pgx.Tx, d rechargeDecisions) (enqueued bool, err error) {
 	if len(d.ends) == 0 {
-		return nil
+		return false, nil
 	}
+	var events []event
 	var ended, redeemed, released []RechargeID
 	var states []RechargeState
 	var closed []OperationID
@@ -262,6 +270,7 @@ func (d rechargeDecisions) write(ctx context.Context, tx pgx.Tx) error {
 			continue // refused, or late
 		}
 		ended, states = append(ended, e.recharge.ID), append(states, e.state)
+		events = append(events, e.ended(d.now, d.deciding))
 		switch {
 		case e.state == RechargeCommitted && e.recharge.voucher != 0:
 			redeemed = append(redeemed, e.recharge.ID)
@@ -278,7 +287,7 @@ func (d rechargeDecisions) write(ctx context.Context, tx pgx.Tx) error {
 	batch := &pgx.Batch{}
 	ends.write(batch)
 	if len(ended) > 0 {
-		batch.Queue(endRechargesSQL, pgx.NamedArgs{"recharges": ended, "states": states}).Exec(affects(len(ended)))
+		batch.Queue(endRechargesSQL, pgx.NamedArgs{"recharges": ended, "states": states, "deciding": d.deciding}).Exec(affects(len(ended)))
 	}
 	post(batch, d.transfers)
 	if len(redeemed) > 0 {
@@ -291,5 +300,9 @@ func (d rechargeDecisions) write(ctx context.Context, tx pgx.Tx) error {
 		batch.Queue(noteClosedSQL, pgx.NamedArgs{"operations": closed})
 	}
 	moveDays(batch, days)
-	return tx.SendBatch(ctx, batch).Close()
+	if _, err := s.writeEvents(batch, events, &enqueued); err != nil {
+		return false, err
+	}
+	err = tx.SendBatch(ctx, batch).Close()
+	return enqueued, err
 }

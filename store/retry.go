@@ -137,7 +137,7 @@ func (s *Store) RetryOperation(ctx context.Context, f Failure) (Retry, error) {
 			became = Retry{Verdict: RetryStored, Delay: next.Name}
 			batch.Queue(scheduleRetrySQL, pgx.NamedArgs{"id": f.ID, "attempt": attempts + 1, "wait": next.until(s.grace), "in_row": next.inRow()})
 			if !next.inRow() {
-				batch.Queue(enqueueRetrySQL, pgx.NamedArgs{"id": f.ID, "seq": f.Seq, "queue": queueOf[kind], "delay": next.Name, "type": kind})
+				batch.Queue(enqueueRetrySQL, pgx.NamedArgs{"id": f.ID, "seq": f.Seq, "queue": retryQueueOf(kind), "delay": next.Name, "type": kind})
 			}
 		}
 		return tx.SendBatch(ctx, batch).Close()

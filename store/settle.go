@@ -33,6 +33,7 @@ type Outcome struct {
 	Type   OperationType
 	Status Status // Succeeded, Failed, or "" for a stale message
 	Code   string // why it failed
+	Retry  Retry  // of an attempt that failed and was stored as such; else zero
 	Waited time.Duration
 }
 
@@ -49,13 +50,14 @@ func (o Outcome) Stale() bool { return o.Status == "" }
 // Where somebody holds a row for too long, the batch is settled without whatever needs it:
 // that is as good as stale, and looked at again when it is due.
 func (s *Store) PayInvoices(ctx context.Context, refs []Ref) ([]Outcome, error) {
-	outcomes, err := s.settle(ctx, func(tx pgx.Tx, held locking) ([]Outcome, error) {
+	outcomes, err := s.settle(ctx, func(tx pgx.Tx, held locking) ([]Outcome, bool, error) {
 		batch, err := lockForPayment(ctx, tx, refs, held)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		decided := batch.decide(refs) // no SQL, no clock
-		return decided.outcomes, decided.write(ctx, tx)
+		enqueued, err := s.writePaid(ctx, tx, decided)
+		return decided.outcomes, enqueued, err
 	})
 	return outcomes, unavailable(wrap("pay invoices", err))
 }
@@ -69,16 +71,20 @@ const (
 )
 
 // settle settles a batch in one transaction and, where somebody holds a row for too long, in
-// another one without what needs it.
-func (s *Store) settle(ctx context.Context, batch func(pgx.Tx, locking) ([]Outcome, error)) (outcomes []Outcome, err error) {
+// another one without what needs it. batch says whether it left rows in the outbox.
+func (s *Store) settle(ctx context.Context, batch func(pgx.Tx, locking) ([]Outcome, bool, error)) (outcomes []Outcome, err error) {
+	var enqueued bool
 	for _, held := range []locking{waitForRows, passOverHeldRows} {
 		err = s.inTx(ctx, func(tx pgx.Tx) (err error) {
-			outcomes, err = batch(tx, held)
+			outcomes, enqueued, err = batch(tx, held)
 			return err
 		})
 		if !isLockTimeout(err) {
 			break
 		}
+	}
+	if err == nil && enqueued {
+		s.outboxFilled()
 	}
 	if errors.Is(err, errMovedOn) { // whoever settles holds the operation: a row that moved on is no race, but a bug
 		err = fmt.Errorf("settle: %s", err)
@@ -88,9 +94,10 @@ func (s *Store) settle(ctx context.Context, batch func(pgx.Tx, locking) ([]Outco
 
 const lockPaymentsSQL = `
 SELECT o.id, o.seq, o.status, o.created_at, i.number, i.payer_id, i.recipient_id, i.amount, i.currency,
-       r.deleted, now()
+       i.description, p.account_number, r.account_number, r.deleted, now()
 FROM operations o
 JOIN invoices i ON i.number = o.resource
+JOIN accounts p ON p.id = i.payer_id
 JOIN accounts r ON r.id = i.recipient_id
 WHERE o.id = ANY(@ids) AND o.type = 'invoice.pay'
 ORDER BY o.id
@@ -119,6 +126,9 @@ type order struct {
 	recipient int64
 	amount    money.Amount
 	deleted   bool // the recipient's account is
+
+	description                  string
+	payerNumber, recipientNumber string // of the accounts
 }
 
 type walletKey struct {
@@ -151,7 +161,7 @@ func lockForPayment(ctx context.Context, tx pgx.Tx, refs []Ref, held locking) (*
 	var o order
 	_, err := pgx.ForEachRow(rows, []any{
 		&o.id, &o.seq, &o.status, &o.accepted, &o.number, &o.payer, &o.recipient,
-		&o.amount.Minor, &o.amount.Currency, &o.deleted, &b.now,
+		&o.amount.Minor, &o.amount.Currency, &o.description, &o.payerNumber, &o.recipientNumber, &o.deleted, &b.now,
 	}, func() error {
 		b.orders[o.id] = o
 		owners = append(owners, o.payer, o.recipient)
@@ -201,6 +211,7 @@ func (r refusal) outcome(kind OperationType, waited time.Duration) Outcome {
 
 // paymentDecisions is what a batch came to, ready to be written.
 type paymentDecisions struct {
+	now       time.Time
 	outcomes  []Outcome // one a message
 	transfers []transfer
 	ends      []paymentEnd
@@ -215,7 +226,7 @@ type paymentEnd struct {
 // decide settles the payments in the order in which they arrived, each on the balances
 // that the ones before it left. It reads and uses up nothing but the batch.
 func (b *paymentBatch) decide(refs []Ref) paymentDecisions {
-	d := paymentDecisions{outcomes: make([]Outcome, len(refs))}
+	d := paymentDecisions{now: b.now, outcomes: make([]Outcome, len(refs))}
 	for i, ref := range refs {
 		o, known := b.orders[ref.ID]
 		if !known || o.seq != ref.Seq || !o.status.Open() {
@@ -275,26 +286,35 @@ SET state = d.state, error_code = d.error_code, updated_at = now()
 FROM unnest(@numbers::uuid[], @states::smallint[], @errors::smallint[]) AS d (number, state, error_code)
 WHERE i.number = d.number AND i.state = 3`
 
-// write stores the decisions with four statements, whatever their number.
-func (d paymentDecisions) write(ctx context.Context, tx pgx.Tx) error {
+// writePaid stores the decisions with a handful of statements, whatever their number. It says
+// whether it left rows in the outbox.
+func (s *Store) writePaid(ctx context.Context, tx pgx.Tx, d paymentDecisions) (enqueued bool, err error) {
 	if len(d.ends) == 0 {
-		return nil
+		return false, nil
 	}
 	var ends operationEnds
 	var numbers []InvoiceNumber
 	var states []InvoiceState
 	var errs []InvoiceError
+	var events []event
 	for _, e := range d.ends {
 		ends.add(e.id, e.seq, e.refusal)
 		numbers = append(numbers, e.number)
 		errs = append(errs, e.refusal.invoice)
 		states = append(states, e.refusal.nextState())
+		if e.refusal == settled {
+			events = append(events, e.paid(d.now))
+		}
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(endPaymentsSQL, pgx.NamedArgs{"numbers": numbers, "states": states, "errors": errs}).Exec(affects(len(d.ends)))
 	ends.write(batch)
 	post(batch, d.transfers)
-	return tx.SendBatch(ctx, batch).Close()
+	if _, err := s.writeEvents(batch, events, &enqueued); err != nil {
+		return false, err
+	}
+	err = tx.SendBatch(ctx, batch).Close()
+	return enqueued, err
 }
 
 // nextState is where the payment leaves its invoice: paid, or to be paid again.

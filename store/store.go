@@ -7,11 +7,11 @@
 // of it, and the relay finds the messages that it left.
 //
 // Locks are taken in one order everywhere, each kind by id: idempotency keys, operations,
-// payments by card, subscriptions, ledger accounts. Whoever changes the state of an invoice or of
-// a recharge holds its open operation, so that those need no order of their own; a payment by
-// card may have several. A provider's day comes last where
-// recharges are settled, and after the keys where they are created, which takes no other
-// lock that a settler waits for.
+// payments by card, subscriptions, callback endpoints, ledger accounts. Whoever changes the
+// state of an invoice, of a recharge or of a callback holds its operation, so that those need no
+// order of their own; a payment by card may have several. A provider's day comes last where
+// recharges are settled, and after the keys where they are created, which takes no other lock
+// that a settler waits for.
 //
 // The known hole: when the connection is lost while a transaction commits, the caller is
 // told that the store is unavailable although the command may stand. A command that is
@@ -38,25 +38,30 @@ import (
 
 // Config says which database, and how to treat it.
 type Config struct {
-	URL      string        // postgres://…; several hosts are allowed
-	Secret   Secret        // encrypts and authenticates what is stored; the same in every process
-	MaxConns int32         // default 8
-	Grace    time.Duration // how long after it was to be delivered a message counts as lost; default 30 s
+	URL       string        // postgres://…; several hosts are allowed
+	Secret    Secret        // encrypts and authenticates what is stored; the same in every process
+	MaxConns  int32         // default 8
+	PublicURL string        // what the addresses in events begin with; without a slash at its end
+	Grace     time.Duration // how long after it was to be delivered a message counts as lost; default 30 s
 }
 
 // Store is safe for use by many goroutines.
 type Store struct {
-	pool     *pgxpool.Pool
-	seal     seal
-	grace    time.Duration
-	callers  callerCache
-	onOutbox atomic.Pointer[func()]
-	work     sync.WaitGroup
+	pool      *pgxpool.Pool
+	seal      seal
+	grace     time.Duration
+	publicURL string
+	callers   callerCache
+	onOutbox  atomic.Pointer[func()]
+	work      sync.WaitGroup
 
 	payments         *group[*Payment]
 	newRecharges     *group[*NewRecharge]
 	rechargeCommands *group[*RechargeCommand]
 	cardResults      *group[*finishing]
+	callbackStarts   *group[*starting]
+	callbackParks    *group[*parking]
+	callbackResults  *group[*sent]
 }
 
 // Open connects lazily: it fails only on a configuration that cannot be right, and not
@@ -81,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("database: %w", err)
 	}
 
-	s := &Store{pool: pool, seal: sealer, grace: cfg.Grace}
+	s := &Store{pool: pool, seal: sealer, grace: cfg.Grace, publicURL: cfg.PublicURL}
 	if s.grace == 0 {
 		s.grace = 30 * time.Second
 	}
@@ -89,6 +94,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.newRecharges = &group[*NewRecharge]{commit: s.createRecharges, work: &s.work}
 	s.rechargeCommands = &group[*RechargeCommand]{commit: s.acceptRecharges, work: &s.work}
 	s.cardResults = &group[*finishing]{commit: s.finishCalls, work: &s.work}
+	s.callbackStarts = &group[*starting]{commit: s.startCallbacks, work: &s.work}
+	s.callbackParks = &group[*parking]{commit: s.parkCallbacks, work: &s.work}
+	s.callbackResults = &group[*sent]{commit: s.finishCallbacks, work: &s.work}
 	return s, nil
 }
 

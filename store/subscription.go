@@ -80,7 +80,8 @@ func readSubscription(ctx context.Context, tx pgx.Tx, c SubscriptionChange) (f f
 		}
 		return err
 	})
-	return f, tx.SendBatch(ctx, batch).Close()
+	err = tx.SendBatch(ctx, batch).Close() // fills in f
+	return f, err
 }
 
 // decide is pure: it returns the invoice as it is to be, or why it stays as it is.

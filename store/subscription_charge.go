@@ -57,8 +57,15 @@ func (b *callBatch) chargeFailed(d *cardDecisions, p *lockedPayment) {
 	if u == nil || p.chargeDueAt == nil || u.dueAt == nil || !u.dueAt.Equal(*p.chargeDueAt) {
 		return
 	}
+	wasActive := u.active
 	u.declined(b.deciding)
 	d.subscriptions = append(d.subscriptions, u)
+	if wasActive && !u.active {
+		d.ended = append(d.ended, endedSubscription{
+			client: p.client, invoice: p.invoice, externalID: p.told.externalID, callbackURL: p.told.callbackURL,
+			reason: "declined", at: b.now, ended: b.deciding,
+		})
+	}
 }
 
 // A subscription that is being settled is passed over: there is another time. OFFSET 0 makes
@@ -236,11 +243,44 @@ WITH past AS (
 UPDATE subscriptions u
 SET active = false, updated_at = (SELECT deciding_time())
 FROM past
-WHERE u.invoice_id = past.invoice_id`
+CROSS JOIN LATERAL (
+	SELECT i.client_id, i.external_id, coalesce(i.callback_url, '') AS callback_url FROM invoices i WHERE i.number = past.invoice_id OFFSET 0
+) i
+WHERE u.invoice_id = past.invoice_id
+RETURNING i.client_id, u.invoice_id, i.external_id, i.callback_url, now(), u.expires_at`
 
-// EndSubscriptions ends at most limit subscriptions whose time is over, and returns how many.
-// A payment that was begun before is honoured.
-func (s *Store) EndSubscriptions(ctx context.Context, limit int) (int, error) {
-	tag, err := s.pool.Exec(ctx, endSubscriptionsSQL, pgx.NamedArgs{"limit": limit})
-	return int(tag.RowsAffected()), unavailable(wrap("end subscriptions", err))
+// EndSubscriptions ends at most limit subscriptions whose time is over, tells their shops, and
+// returns how many. A payment that was begun before is honoured.
+func (s *Store) EndSubscriptions(ctx context.Context, limit int) (n int, err error) {
+	var enqueued bool
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		enqueued = false
+		rows, _ := tx.Query(ctx, endSubscriptionsSQL, pgx.NamedArgs{"limit": limit})
+		ended, err := pgx.CollectRows(rows, scanExpiredSubscription)
+		if n = len(ended); err != nil || n == 0 {
+			return err
+		}
+		events := make([]event, n)
+		for i, u := range ended {
+			events[i] = u.event()
+		}
+		batch := &pgx.Batch{}
+		if _, err := s.writeEvents(batch, events, &enqueued); err != nil {
+			return err
+		}
+		return tx.SendBatch(ctx, batch).Close()
+	})
+	if err != nil {
+		return 0, unavailable(wrap("end subscriptions", err))
+	}
+	if enqueued {
+		s.outboxFilled()
+	}
+	return n, nil
+}
+
+func scanExpiredSubscription(row pgx.CollectableRow) (endedSubscription, error) {
+	u := endedSubscription{reason: "expired"}
+	err := row.Scan(&u.client, &u.invoice, &u.externalID, &u.callbackURL, &u.at, &u.ended)
+	return u, err
 }

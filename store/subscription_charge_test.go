@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -150,11 +151,18 @@ func TestASubscriptionEndsWithItsLastTry(t *testing.T) {
 		}
 		s.CheckInvariants()
 	}
-	for _, day := range []int{13, 14, 30} {
+	if said := saidOf(t, s.DB, store.EventSubscriptionEnded, s.invoice.ID); !strings.Contains(said, `"status":"INACTIVE","reason":"declined"`) {
+		t.Errorf("its shop is told %s", said)
+	}
+	for _, day := range []int{13, 14, 30, 400} { // it has ended, and does not end again
 		if s.day(day); s.charge() {
 			t.Errorf("day %d: it is charged after its end", day)
 		}
+		if n, err := s.EndSubscriptions(t.Context(), 10); err != nil || n != 0 {
+			t.Errorf("day %d: %d end, %v", day, n, err)
+		}
 	}
+	s.CheckInvariants()
 }
 
 func TestMissedPeriodsAreSkipped(t *testing.T) {

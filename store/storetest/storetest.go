@@ -31,6 +31,9 @@ const RUR money.Currency = 810
 // Secret is the key of every test's store.
 var Secret = store.Secret(bytes.Repeat([]byte{7}, 32))
 
+// PublicURL is what the addresses in events begin with.
+const PublicURL = "https://pay.test"
+
 // DB is a database that ends with its test.
 type DB struct {
 	*store.Store
@@ -48,7 +51,7 @@ func New(t testing.TB) *DB {
 // Open opens another store on a database: another process, as far as it can tell.
 func Open(t testing.TB, address string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{URL: address, Secret: Secret, Grace: time.Second})
+	s, err := store.Open(t.Context(), store.Config{URL: address, Secret: Secret, Grace: time.Second, PublicURL: PublicURL})
 	if err != nil {
 		t.Fatal(err)
 	}
