@@ -27,6 +27,7 @@ var may = map[string][]string{
 	"workers/receipt":  {"store", "store/money", "queue", "workers", "workers/receipt/document"},
 
 	"workers/acquirer/acquirertest": {"store/money", "workers/acquirer"},
+	"workers/callback/callbacktest": {},
 	"workers/receipt/document":      {"store", "store/money"},
 	"workers/receipt/mailtest":      {},
 	"api":                           {"store", "store/money"},
@@ -35,7 +36,7 @@ var may = map[string][]string{
 }
 
 // Tests may also use what is made for them.
-var testsMay = []string{"store/storetest", "queue/queuetest", "workers/acquirer/acquirertest", "workers/receipt/mailtest"}
+var testsMay = []string{"store/storetest", "queue/queuetest", "workers/acquirer/acquirertest", "workers/callback/callbacktest", "workers/receipt/mailtest"}
 
 func TestImportsRunOneWay(t *testing.T) {
 	t.Parallel()
@@ -94,6 +95,7 @@ func TestEachLibraryHasItsPlace(t *testing.T) {
 	t.Parallel()
 	onlyIn(t, "github.com/gin-gonic/gin", "api", "cmd/quittance")                   // there it is the bench's ceiling
 	onlyIn(t, "github.com/rabbitmq/amqp091-go", "queue", "cmd/quittance", "deploy") // deploy pings the servers that it starts
+	onlyIn(t, "code.dny.dev/ssrf", "workers/callback")
 	onlyIn(t, "github.com/jackc/pgx/v5", "store", "migrations", "cmd", "deploy")
 }
 

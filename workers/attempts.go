@@ -102,8 +102,14 @@ func (a *Attempts) fail(ctx context.Context, ref store.Ref, cause error, took ti
 	if err != nil {
 		return queue.Outage(fmt.Errorf("%w; and the attempt could not be stored: %w", cause, err))
 	}
-	a.Log.Error("attempt", "operation", ref.ID, "seq", ref.Seq, "outcome", became.Verdict, "delay", became.Delay, "error", cause,
-		"took_ms", took.Milliseconds())
+	return a.failed(ref, became, cause, took, slog.LevelError)
+}
+
+// failed logs an attempt whose failure is stored, counts its retry, and returns what becomes of
+// its message.
+func (a *Attempts) failed(ref store.Ref, became store.Retry, cause error, took time.Duration, level slog.Level) error {
+	a.Log.Log(context.Background(), level, "attempt", "operation", ref.ID, "seq", ref.Seq, "outcome", became.Verdict, "delay", became.Delay,
+		"error", cause, "took_ms", took.Milliseconds())
 	switch became.Verdict {
 	case store.RetryUsedUp:
 		return queue.Reject(cause)

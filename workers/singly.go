@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/quittance/quittance/queue"
@@ -16,9 +17,10 @@ type Singly struct {
 	AtOnce int           // how many are handled at the same time
 	Drain  time.Duration // how long a call that was begun may take to end; 0: 20 s
 
-	// Do makes one attempt. Its outcome is logged and counted. queue.Outage says that
-	// something it depends on is down, and any other error, but the store's of an outage or
-	// of rows that somebody holds, is an attempt that failed.
+	// Do makes one attempt. Its outcome is logged and counted; where that says that the
+	// attempt failed and is stored as such, the message is rejected if it was the last one.
+	// queue.Outage says that something it depends on is down, and any other error, but the
+	// store's of an outage or of rows that somebody holds, is an attempt that failed.
 	Do func(context.Context, store.Ref) (store.Outcome, error)
 }
 
@@ -44,6 +46,8 @@ func (s *Singly) Handle(ctx context.Context, m queue.Message) error {
 		return err
 	})
 	switch {
+	case err == nil && outcome.Retry.Verdict != "": // somebody else's failure, which is not worth an error
+		return s.failed(ref, outcome.Retry, errors.New(outcome.Code), time.Since(started), slog.LevelWarn)
 	case err == nil:
 		s.finish(ref, outcome, time.Since(started))
 		return nil

@@ -43,6 +43,14 @@ func TestWhatBecomesOfAMessage(t *testing.T) {
 	}{
 		{name: "all is well", outcome: succeeded, want: "ack", logged: "outcome=succeeded", ended: 1},
 		{name: "its outcome is not known yet", outcome: store.Outcome{Type: store.PaymentAuthorise, Status: store.Running}, want: "ack", logged: "outcome=running"},
+		{
+			name: "it failed, and that is stored", outcome: store.Outcome{Type: store.CallbackSend, Status: store.Running, Code: "timeout", Retry: stored},
+			want: "ack", logged: "outcome=retry delay=1s error=timeout", retried: 1,
+		},
+		{
+			name: "it failed for the last time, and that is stored", outcome: store.Outcome{Type: store.CallbackSend, Status: store.Running, Code: "refused", Retry: store.Retry{Verdict: store.RetryUsedUp}},
+			want: "reject", logged: `outcome=used_up delay="" error=refused`,
+		},
 		{name: "it is stale", want: "ack", logged: "outcome=stale"},
 		{name: "the outside world is down", err: queue.Outage(errBug), want: "keep"},
 		{name: "the database is down", err: errOutage, want: "keep"},

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/workers/acquirer"
+	"github.com/quittance/quittance/workers/callback"
 	"github.com/quittance/quittance/workers/receipt"
 )
 
@@ -28,6 +31,9 @@ type config struct {
 	AcquirerURL     string        `env:"QUITTANCE_ACQUIRER_URL" envDefault:"http://127.0.0.1:8090/acquirer"` // http or https
 	AcquirerKey     string        `env:"QUITTANCE_ACQUIRER_KEY"`                                             // a bearer token; empty: none
 	AcquirerTimeout time.Duration `env:"QUITTANCE_ACQUIRER_TIMEOUT" envDefault:"10s"`                        // of one call
+
+	CallbackAllow   []netip.Prefix `env:"QUITTANCE_CALLBACK_ALLOW"`                    // private networks that callbacks may go to, as 10.1.0.0/16,10.2.0.0/16; empty: none
+	CallbackTimeout time.Duration  `env:"QUITTANCE_CALLBACK_TIMEOUT" envDefault:"15s"` // of one attempt, from the lookup of its host to the end of the answer
 
 	SMTPURL  string `env:"QUITTANCE_SMTP_URL"`                                          // smtp://user:password@host:port, or smtps://…; empty: mail is off
 	MailFrom string `env:"QUITTANCE_MAIL_FROM" envDefault:"receipts@quittance.example"` // what receipts are sent from
@@ -58,6 +64,19 @@ func (c config) acquirer() (*acquirer.Client, error) {
 		return nil, fmt.Errorf("QUITTANCE_ACQUIRER_URL: %w", err)
 	}
 	return client, nil
+}
+
+// callback says how partners are called.
+func (c config) callback() callback.Config {
+	return callback.Config{Timeout: c.CallbackTimeout, Version: version(), Allow: c.CallbackAllow}
+}
+
+// version is that of the program, as its build knows it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && strings.HasPrefix(info.Main.Version, "v") {
+		return strings.TrimPrefix(info.Main.Version, "v")
+	}
+	return "devel"
 }
 
 // mailer returns what receipts are mailed with, or nil where mail is off.

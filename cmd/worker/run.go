@@ -15,6 +15,7 @@ import (
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/workers"
+	"github.com/quittance/quittance/workers/callback"
 	"github.com/quittance/quittance/workers/card"
 	"github.com/quittance/quittance/workers/deadletter"
 	"github.com/quittance/quittance/workers/payment"
@@ -45,7 +46,9 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
 
-	books, err := store.Open(ctx, store.Config{URL: cfg.DatabaseURL, Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, Grace: cfg.MessageGrace})
+	books, err := store.Open(ctx, store.Config{
+		URL: cfg.DatabaseURL, Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, PublicURL: strings.TrimRight(cfg.PublicURL, "/"), Grace: cfg.MessageGrace,
+	})
 	if err != nil {
 		return err
 	}
@@ -65,13 +68,14 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	books.OnOutbox(relayed.Wake)
 	defer workers.Begin(log, workers.Worker{Name: "relay", Run: relayed.Run})()
 
-	workerMetrics, cardMetrics := workers.NewMetrics(), card.NewMetrics()
+	workerMetrics, cardMetrics, callbackMetrics := workers.NewMetrics(), card.NewMetrics(), callback.NewMetrics()
 	deadMetrics, scheduleMetrics := deadletter.NewMetrics(), schedule.NewMetrics()
 	calling := card.Config{Timeout: cfg.AcquirerTimeout, NotifyURL: notifyURL}
 	kinds := map[string][]workers.Worker{
 		"payment":    {payment.New(books, consuming, log, workerMetrics)},
 		"card":       {card.New(books, bank, calling, consuming, log, workerMetrics, cardMetrics)},
 		"recharge":   {recharge.New(books, consuming, log, workerMetrics)},
+		"callback":   callback.New(books, cfg.callback(), consuming, log, workerMetrics, callbackMetrics),
 		"receipt":    {receipt.New(books, mailer, consuming, log, workerMetrics)},
 		"schedule":   {schedule.New(books, consuming, log, scheduleMetrics)},
 		"deadletter": deadletter.New(books, consuming, log, deadMetrics),
@@ -82,7 +86,7 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	}
 
 	registry := workers.Registry(queueMetrics.Collectors(), relayMetrics.Collectors(), workerMetrics.Collectors(),
-		cardMetrics.Collectors(), deadMetrics.Collectors(), scheduleMetrics.Collectors(),
+		cardMetrics.Collectors(), callbackMetrics.Collectors(), deadMetrics.Collectors(), scheduleMetrics.Collectors(),
 		[]prometheus.Collector{pgxpoolprometheus.NewCollector(books.Pool(), map[string]string{"db": "quittance"})})
 	monitor := workers.Worker{Name: "monitor", Run: func(ctx context.Context) error {
 		return workers.Monitor(ctx, cfg.MonitorAddr, registry,

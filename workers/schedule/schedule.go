@@ -7,8 +7,9 @@
 //
 // It also begins what nobody asks for: the expiry of recharges that were not committed, and
 // of payments that were not confirmed or completed, in time; the charges of subscriptions
-// that are due, and their end; forgetting tokens, failed logins, sessions and leases that are
-// long past. Each step is bounded and may be taken by any number of processes at once.
+// that are due, and their end; the release of callbacks whose endpoints are enabled again;
+// forgetting tokens, failed logins, sessions, leases and callbacks that are long past. Each step
+// is bounded and may be taken by any number of processes at once.
 package schedule
 
 import (
@@ -34,6 +35,7 @@ type books interface {
 	ExpirePayments(ctx context.Context, limit int) (int, error)
 	ChargeSubscriptions(ctx context.Context, limit int) (int, error)
 	EndSubscriptions(ctx context.Context, limit int) (int, error)
+	ReleaseCallbacks(ctx context.Context, limit int) (int, error)
 	Forget(ctx context.Context, limit int) (int, error)
 }
 
@@ -77,6 +79,7 @@ func (w *worker) look(ctx context.Context) {
 	w.inSteps(ctx, "expire payments", w.whileThereIsRoom(queue.Cards, w.books.ExpirePayments))
 	w.inSteps(ctx, "end subscriptions", w.books.EndSubscriptions)
 	w.inSteps(ctx, "charge subscriptions", w.whileThereIsRoom(queue.Cards, w.books.ChargeSubscriptions))
+	w.inSteps(ctx, "release callbacks", w.whileThereIsRoom(queue.CallbacksRetry, w.books.ReleaseCallbacks))
 	for _, q := range w.books.Queues() {
 		w.enqueueDue(ctx, q)
 	}

@@ -24,8 +24,8 @@ type late struct {
 
 	expiring, forgotten int // recharges and tokens past their time
 
-	unconfirmed, due, over int // payments and subscriptions
-	did                    []string
+	unconfirmed, due, over, held int // payments, subscriptions and callbacks
+	did                          []string
 }
 
 // do takes a step of what is left.
@@ -47,6 +47,10 @@ func (l *late) ChargeSubscriptions(_ context.Context, limit int) (int, error) {
 
 func (l *late) EndSubscriptions(_ context.Context, limit int) (int, error) {
 	return l.do("end subscriptions", &l.over, limit)
+}
+
+func (l *late) ReleaseCallbacks(_ context.Context, limit int) (int, error) {
+	return l.do("release callbacks", &l.held, limit)
 }
 
 func (l *late) EnqueueDue(_ context.Context, name string, depth, limit int) (int, error) {
@@ -116,10 +120,15 @@ func TestWhatNobodyAsksForWaitsForRoom(t *testing.T) {
 			[]string{"expire recharges", "expire payments", "end subscriptions", "charge subscriptions"},
 		},
 		{"many cards are being charged", map[string]int{queue.Recharges: 0, queue.Cards: crowded}, []string{"expire recharges", "end subscriptions"}},
+		{
+			"there is room for retries of callbacks",
+			map[string]int{queue.CallbacksRetry: crowded - 1},
+			[]string{"end subscriptions", "release callbacks"},
+		},
 		{"many recharges are being committed", map[string]int{queue.Recharges: crowded, queue.Cards: 0}, []string{"expire payments", "end subscriptions", "charge subscriptions"}},
 		{"the broker is away", nil, []string{"end subscriptions"}},
 	} {
-		l := &late{left: map[string]int{}, depth: story.depth, expiring: 1, unconfirmed: 1, due: 1, over: 1}
+		l := &late{left: map[string]int{}, depth: story.depth, expiring: 1, unconfirmed: 1, due: 1, over: 1, held: 1}
 		w := &worker{books: l, depths: l, log: slog.New(slog.NewTextHandler(io.Discard, nil)), metrics: NewMetrics()}
 		w.look(t.Context())
 		if diff := cmp.Diff(story.want, l.did); diff != "" {
