@@ -168,8 +168,8 @@ func (p Problems) Check(name string, ok bool, wrong string) {
 
 // Why a body is not read at all.
 var (
-	// ErrTooLarge has the status of the API's mistakes, unless the API says otherwise.
-	ErrTooLarge = &Refusal{Code: "too_large", Message: "The request body is larger than 1 MiB!"}
+	// ErrTooLarge has the status of the API's mistakes, unless its table says TooLarge.
+	ErrTooLarge = errors.New("the request body is larger than 1 MiB")
 	errNotJSON  = &Refusal{Code: "not_json", Message: "The request body is not a JSON object!"}
 )
 

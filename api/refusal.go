@@ -26,13 +26,23 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Code + ": " + r.Message }
 
-// PlainShape is the shape of what belongs to no older API.
+// PlainShape is the shape of what belongs to no older API. It names fields where some are wrong.
 func PlainShape(r Refusal) any {
-	return map[string]any{"error": map[string]any{"code": r.Code, "message": r.Message}}
+	said := map[string]any{"code": r.Code, "message": r.Message}
+	if len(r.Fields) > 0 {
+		said["fields"] = r.Fields
+	}
+	return map[string]any{"error": said}
 }
+
+// TooLarge is ErrTooLarge in APIs that have a status for it.
+var TooLarge = Case{ErrTooLarge, Refusal{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: tooLarge}}
+
+const tooLarge = "The request body is larger than 1 MiB!"
 
 // common are the refusals that every API has.
 var common = []Case{
+	{ErrTooLarge, Refusal{Code: "too_large", Message: tooLarge}},
 	{store.ErrKeyReused, Refusal{Status: http.StatusUnprocessableEntity, Code: "idempotency_key_reused", Message: "This Idempotency-Key was used before, by another request!"}},
 	{store.ErrKeyInProgress, Refusal{Status: http.StatusConflict, Code: "idempotency_key_in_progress", Message: "The request with this Idempotency-Key is being worked on!", RetryAfter: time.Second}},
 	{store.ErrUnavailable, Refusal{Status: http.StatusServiceUnavailable, Code: "unavailable", Message: "Service temporarily unavailable!", RetryAfter: 2 * time.Second}},

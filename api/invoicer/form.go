@@ -150,8 +150,13 @@ func (f form) address(name string) string {
 		return ""
 	}
 	u, err := url.Parse(text)
-	f.check(name, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil, format)
+	f.check(name, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && sanePort(u), format)
 	return text
+}
+
+func sanePort(u *url.URL) bool {
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return u.Port() == "" || err == nil && n > 0
 }
 
 var asciiText = regexp.MustCompile(`^[\x21-\x7e]+$`)

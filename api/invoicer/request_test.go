@@ -126,6 +126,8 @@ func TestEveryFieldOfAnInvoiceIsCheckedAndNamed(t *testing.T) {
 		data(`"redirectUrl":"https://:443/"`, `{"redirectUrl":"FORMAT"}`),
 		data(`"redirectUrl":"https:uapay.ua"`, `{"redirectUrl":"FORMAT"}`),
 		data(`"redirectUrl":"https://u:p@uapay.ua"`, `{"redirectUrl":"FORMAT"}`),
+		data(`"callbackUrl":"https://uapay.ua:65536/"`, `{"callbackUrl":"FORMAT"}`),
+		data(`"callbackUrl":"https://uapay.ua:0/"`, `{"callbackUrl":"FORMAT"}`),
 		data(`"redirectUrl":"https://uapay.ua\\@evil.test"`, `{"redirectUrl":"FORMAT"}`),
 		data(`"redirectUrl":"https://uapay.ua/%zz"`, `{"redirectUrl":"FORMAT"}`),
 		data(`"redirectUrl":"https://uapay.ua/`+strings.Repeat("a", 2000)+`"`, `{"redirectUrl":"RANGE"}`),

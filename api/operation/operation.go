@@ -82,6 +82,8 @@ func resource(o store.Operation) string {
 		return "/mobile-api/invoice/info/" + store.InvoiceNumber(o.Resource).String()
 	case store.RechargeCommit, store.RechargeRollback, store.RechargeExpire, store.RechargeLate:
 		return "/v3/rechargeProviders/" + o.Provider + "/payments/" + store.RechargeID(o.Resource).String()
+	case store.CallbackSend:
+		return "/v1/callbacks/" + o.ID.String()
 	default:
 		return uuid.UUID(o.Resource).String()
 	}

@@ -49,7 +49,7 @@ func newCounter(t *testing.T) *counter {
 // open serves tokens from a store, and what an API asks of its callers at /v3/who.
 func open(t *testing.T, db *storetest.DB, perSecond float64) *counter {
 	t.Helper()
-	guard := recharge.Bearers{Tokens: db}
+	guard := api.Bearers{Tokens: db, Scope: store.ScopeCredit}
 	who := func(rights ...string) api.Handler {
 		return func(c *gin.Context) error {
 			caller, err := guard.Allowed(c, rights...)
@@ -159,15 +159,15 @@ func TestEveryGrantGivesTokens(t *testing.T) {
 		user                    int
 	}{
 		{"the original's example", jsonBody, `{"grant_type":"client_credentials","scope":"credit",` + demo + `}`, nil, "credit", 0},
-		{"no scope is every scope", jsonBody, `{"grant_type":"client_credentials",` + demo + `}`, nil, "credit", 0},
-		{"an empty scope is none", formBody, form("grant_type", "client_credentials", "scope", "", "client_id", "demo", "client_secret", "demo-secret"), nil, "credit", 0},
+		{"no scope is every scope", jsonBody, `{"grant_type":"client_credentials",` + demo + `}`, nil, "credit callbacks", 0},
+		{"an empty scope is none", formBody, form("grant_type", "client_credentials", "scope", "", "client_id", "demo", "client_secret", "demo-secret"), nil, "credit callbacks", 0},
 		{"scopes that nobody has", jsonBody, `{"grant_type":"client_credentials","scope":"users printers",` + demo + `}`, nil, "", 0},
-		{"what is unknown is ignored", jsonBody, `{"grant_type":"client_credentials","more":[1],"login_info":null,` + demo + `}`, nil, "credit", 0},
-		{"a form", formBody, form("grant_type", "client_credentials", "client_id", "demo", "client_secret", "demo-secret"), nil, "credit", 0},
-		{"an object, whatever it is called", formBody, ` {"grant_type":"client_credentials",` + demo + `}`, nil, "credit", 0},
-		{"Basic", formBody, form("grant_type", "client_credentials"), basic, "credit", 0},
-		{"Basic, and the same id in the body", jsonBody, `{"grant_type":"client_credentials","client_id":"demo"}`, basic, "credit", 0},
-		{"Basic, form-encoded", formBody, form("grant_type", "client_credentials"), []string{"Authorization", "basic ZGVtbzpkZW1vJTJEc2VjcmV0"}, "credit", 0},
+		{"what is unknown is ignored", jsonBody, `{"grant_type":"client_credentials","more":[1],"login_info":null,` + demo + `}`, nil, "credit callbacks", 0},
+		{"a form", formBody, form("grant_type", "client_credentials", "client_id", "demo", "client_secret", "demo-secret"), nil, "credit callbacks", 0},
+		{"an object, whatever it is called", formBody, ` {"grant_type":"client_credentials",` + demo + `}`, nil, "credit callbacks", 0},
+		{"Basic", formBody, form("grant_type", "client_credentials"), basic, "credit callbacks", 0},
+		{"Basic, and the same id in the body", jsonBody, `{"grant_type":"client_credentials","client_id":"demo"}`, basic, "credit callbacks", 0},
+		{"Basic, form-encoded", formBody, form("grant_type", "client_credentials"), []string{"Authorization", "basic ZGVtbzpkZW1vJTJEc2VjcmV0"}, "credit callbacks", 0},
 		{"a card", jsonBody, login(`{"type":1,"card":"04A2B1C3"}`), nil, "credit", 3},
 		{"a PIN", jsonBody, login(`{"type":2,"pin":"1234"}`), nil, "credit", 1},
 		{"another PIN", jsonBody, login(`{"type":2,"pin":"4321"}`), nil, "credit", 2},
@@ -177,7 +177,7 @@ func TestEveryGrantGivesTokens(t *testing.T) {
 		{"the type as text", jsonBody, login(`{"type":"2","pin":"1234"}`), nil, "credit", 1},
 		{"login_info as text", jsonBody, login(`"{\"type\":2,\"pin\":\"1234\"}"`), nil, "credit", 1},
 		{"login_info over several lines", jsonBody, login("{\n\t\"type\": 2,\n\t\"pin\": \"1234\"\n}"), nil, "credit", 1},
-		{"login_info in a form", formBody, form("grant_type", "login_info", "client_id", "demo", "client_secret", "demo-secret", "login_info", `{"type":2,"pin":"1234"}`), nil, "credit", 1},
+		{"login_info in a form", formBody, form("grant_type", "login_info", "client_id", "demo", "client_secret", "demo-secret", "login_info", `{"type":2,"pin":"1234"}`), nil, "credit callbacks", 1},
 	} {
 		a := c.token(story.contentType, story.body, story.headers...)
 		if a.Scope != story.scope {

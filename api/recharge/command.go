@@ -31,7 +31,7 @@ func (h *handlers) commitPayment(c *gin.Context, by store.Caller) error {
 
 // nothingIn accepts a body that says nothing: none, white space, or an empty object.
 func nothingIn(c *gin.Context) error {
-	text, err := body(c)
+	text, err := api.Body(c)
 	if err != nil {
 		return err
 	}

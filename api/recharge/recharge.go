@@ -128,6 +128,7 @@ var refusals = []api.Case{
 	{Err: store.ErrRechargeState, Refusal: api.Refusal{Status: http.StatusConflict, Code: "wrong_state", Message: wrongState}},
 	{Err: store.ErrProviderDisabled, Refusal: api.Refusal{Status: http.StatusConflict, Code: "provider_disabled", Message: wrongState + " Payment provider is disabled."}},
 	{Err: store.ErrAccountNotFound, Refusal: api.Refusal{Code: "user_not_found", Message: invalidParameters, Fields: map[string]string{"userId": "is not the id of an open account"}}},
+	api.TooLarge,
 }
 
 const invalidParameters = "Invalid parameters."
@@ -139,20 +140,9 @@ func invalid(problems api.Problems) error {
 	return &api.Refusal{Code: "invalid", Message: invalidParameters, Fields: problems}
 }
 
-var errTooLarge = &api.Refusal{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: api.ErrTooLarge.Message}
-
-// body reads the whole body.
-func body(c *gin.Context) ([]byte, error) {
-	text, err := api.Body(c)
-	if errors.Is(err, api.ErrTooLarge) {
-		return nil, errTooLarge
-	}
-	return text, err
-}
-
 // object reads a body that is a JSON object.
 func object(c *gin.Context) (api.Object, []byte, error) {
-	text, err := body(c)
+	text, err := api.Body(c)
 	if err != nil {
 		return nil, nil, err
 	}

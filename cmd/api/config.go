@@ -36,6 +36,7 @@ type config struct {
 	SessionRate    float64       `env:"QUITTANCE_SESSION_RATE" envDefault:"10"`        // new sessions of shops a second and address
 	PageRate       float64       `env:"QUITTANCE_PAGE_RATE" envDefault:"1"`            // card forms a second and address
 	MobileOpenList bool          `env:"QUITTANCE_MOBILE_OPEN_LIST" envDefault:"false"` // accounts/list shows every session id
+	CallbackHTTP   bool          `env:"QUITTANCE_CALLBACK_HTTP" envDefault:"false"`    // callback endpoints may be plain http; in development
 	AdmissionAge   time.Duration `env:"QUITTANCE_ADMISSION_AGE" envDefault:"15s"`      // of the oldest untried command; past it 503
 	MessageGrace   time.Duration `env:"QUITTANCE_MESSAGE_GRACE" envDefault:"30s"`      // after which a message counts as lost
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/quittance/quittance/api"
+	"github.com/quittance/quittance/api/callback"
 	"github.com/quittance/quittance/api/invoicer"
 	"github.com/quittance/quittance/api/mobile"
 	"github.com/quittance/quittance/api/operation"
@@ -33,7 +34,9 @@ func run(ctx context.Context, environ map[string]string) error {
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
 
-	books, err := store.Open(ctx, store.Config{URL: cfg.DatabaseURL, Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, Grace: cfg.MessageGrace})
+	books, err := store.Open(ctx, store.Config{
+		URL: cfg.DatabaseURL, Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, PublicURL: string(cfg.PublicURL), Grace: cfg.MessageGrace,
+	})
 	if err != nil {
 		return err
 	}
@@ -60,11 +63,14 @@ func run(ctx context.Context, environ map[string]string) error {
 		mobile.New(mobile.Config{
 			Books: books, Waiter: waiter, Admission: admission, AddLimit: api.NewRateLimit(cfg.AccountAddRate), OpenList: cfg.MobileOpenList,
 		}),
-		recharge.New(recharge.Config{Books: books, Waiter: waiter, Admission: admission, Callers: recharge.Bearers{Tokens: books}}),
+		recharge.New(recharge.Config{Books: books, Waiter: waiter, Admission: admission, Callers: api.Bearers{Tokens: books, Scope: store.ScopeCredit}}),
 		recharge.NewAuth(recharge.AuthConfig{Tokens: books, Limit: api.NewRateLimit(cfg.TokenRate)}),
 		invoicer.New(invoicer.Config{
 			Books: books, Tokeniser: tokeniser{cards}, Waiter: waiter, SessionLimit: api.NewRateLimit(cfg.SessionRate), PublicURL: string(cfg.PublicURL),
 		}), // after the API of tokens, whose addresses are below its own
+		callback.New(callback.Config{
+			Books: books, Waiter: waiter, Callers: api.Bearers{Tokens: books, Scope: store.ScopeCallbacks}, AllowHTTP: cfg.CallbackHTTP,
+		}),
 		operation.New(books, waiter),
 	}
 	handler, err := api.New(api.Config{CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, Log: log, Metrics: apiMetrics}, slices.Concat(page, apis)...)

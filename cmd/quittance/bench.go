@@ -44,9 +44,13 @@ ceiling: the shortest way from an HTTP request through the broker into the datab
 without domain and books. Only the ratio of the two says something, since both depend on
 the machine and on the hour.
 
-Two kinds of work can be measured. A payment pays an invoice that was issued beforehand. A
+Two kinds of commands can be measured. A payment pays an invoice that was issued beforehand. A
 recharge is two requests, both inside the clock: it is created, then committed. The ceiling
 is the same for both.
+
+A callback is no command, and has no ceiling: --work callback shows how many events a second
+one receiver is told of, every attempt stored, and how long healthy receivers wait for theirs
+while two others hang.
 
 Two distributions are measured: payers and recipients at random, and one recipient that
 everybody pays or tops up. A paced phase at a fixed rate shows the time from acceptance to
@@ -120,6 +124,9 @@ func runBench(ctx context.Context, options benchOptions, environ map[string]stri
 	}
 	defer b.books.Close(context.WithoutCancel(ctx))
 	defer b.show.close()
+	if b.work.run != nil {
+		return b.work.run(b, ctx)
+	}
 
 	rounds := map[string][]figures{}
 	for range b.rounds {

@@ -43,8 +43,11 @@ type child struct {
 	log  string
 }
 
-// startSystem starts api and worker, each on ports of its own.
-func (b *bench) startSystem(ctx context.Context) (*contender, error) {
+// startSystem starts api and worker, or those of them that are named, each on ports of its own.
+func (b *bench) startSystem(ctx context.Context, names ...string) (*contender, error) {
+	if names == nil {
+		names = []string{"api", "worker"}
+	}
 	addresses, err := freeAddresses(3)
 	if err != nil {
 		return nil, err
@@ -56,10 +59,13 @@ func (b *bench) startSystem(ctx context.Context) (*contender, error) {
 		"QUITTANCE_WORKER_MONITOR_ADDR": workerMonitor,
 		"QUITTANCE_ACCOUNT_ADD_RATE":    "100000",
 		"QUITTANCE_TOKEN_RATE":          "100000",
+		"QUITTANCE_CALLBACK_ALLOW":      "127.0.0.0/8",
 	}
 	c := &contender{address: public, books: b.work.books, pids: map[string]int{}}
 	var g errgroup.Group
-	for name, monitor := range map[string]string{"api": apiMonitor, "worker": workerMonitor} {
+	monitors := map[string]string{"api": apiMonitor, "worker": workerMonitor}
+	for _, name := range names {
+		monitor := monitors[name]
 		p, err := b.startChild(name, env, filepath.Join(b.bin, name))
 		if err != nil {
 			return nil, errors.Join(err, c.stop(ctx))

@@ -127,10 +127,15 @@ func medianRounds(rounds map[string][]figures) map[string]figures {
 	return median
 }
 
-// report shows the figures to people, and then to programs: as one line, and in a file.
+// report shows the figures to people, and then to programs.
 func report(out io.Writer, path string, all map[string]figures) error {
 	fmt.Fprintf(out, "\n%s\n\n%s\n\n", figuresTable(all), cpuTable(all))
-	line, err := json.Marshal(all)
+	return reportLine(out, path, all)
+}
+
+// reportLine shows figures to programs: as one line, and in a file.
+func reportLine(out io.Writer, path string, figures any) error {
+	line, err := json.Marshal(figures)
 	if err != nil {
 		return err
 	}

@@ -6,11 +6,14 @@ import (
 	"strings"
 )
 
-// work is a kind of command that is measured. All else is the same for every kind: the
-// load, the clock, the ceiling and the report.
+// work is what is measured: mostly a kind of command. All else is the same for every kind of
+// those: the load, the clock, the ceiling and the report.
 type work struct {
 	name  string // of the flag, and one of them
 	doing string // what the progress display says while they are sent
+
+	// run measures what is no command, and shows it. Then nothing below is needed.
+	run func(b *bench, ctx context.Context) error
 
 	// setUp opens the accounts and whatever else is needed once.
 	setUp func(b *bench, ctx context.Context, c *contender) error
@@ -24,7 +27,7 @@ type work struct {
 }
 
 // works are all kinds, the default first.
-var works = []work{paymentWork, rechargeWork}
+var works = []work{paymentWork, rechargeWork, callbackWork}
 
 func findWork(name string) (work, error) {
 	for _, w := range works {

@@ -29,11 +29,14 @@ func TestEveryWorkIsFoundAndWhole(t *testing.T) {
 		if err != nil || found.name != w.name {
 			t.Errorf("%s: found %q, %v", w.name, found.name, err)
 		}
+		if w.run != nil {
+			continue
+		}
 		if w.doing == "" || w.setUp == nil || w.prepare == nil || w.books == (contenderSQL{}) || len(w.promises) <= len(commonBooks) {
 			t.Errorf("%s lacks something: %+v", w.name, w)
 		}
 	}
-	if _, err := findWork("push"); err == nil || !strings.Contains(err.Error(), "payment or recharge") {
+	if _, err := findWork("receipt"); err == nil || !strings.Contains(err.Error(), "payment or recharge or callback") {
 		t.Errorf("a work that is not there: %v, want one that names those that are", err)
 	}
 }

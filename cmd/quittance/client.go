@@ -60,10 +60,12 @@ is kept.
 
 With --shop it may call the invoicer API, and is paid by card. Its id is then an integer, the
 clientId of its requests, and its secret is what it signs them with, so that an encrypted copy
-of it is kept. Whoever pays it pays --percents of the amount and --fixed on top.`,
+of it is kept. Whoever pays it pays --percents of the amount and --fixed on top.
+
+With the scope callbacks it may register where callbacks go, and look at their log.`,
 		Example: `  quittance client add --id backoffice --scope credit --right manage_payments
   quittance client add --id terminal --scope credit -o json
-  quittance client add --id 2 --shop "Tea House" --percents 2.5 --fixed 100
+  quittance client add --id 2 --shop "Tea House" --percents 2.5 --fixed 100 --scope callbacks
   quittance client add --id 3 --shop "Book Shop" --allow-unsigned --hold-for 72h`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -82,7 +84,7 @@ of it is kept. Whoever pays it pays --percents of the amount and --fixed on top.
 		},
 	}
 	cmd.Flags().StringVar(&n.ClientID, "id", "", "the client's id, as it will send it; a shop's is an integer")
-	cmd.Flags().StringSliceVar(&n.Scopes, "scope", nil, "a scope that it may ask for: credit; may be repeated")
+	cmd.Flags().StringSliceVar(&n.Scopes, "scope", nil, "a scope that it may ask for: credit, callbacks; may be repeated")
 	cmd.Flags().StringSliceVar(&n.Rights, "right", nil, "a right: manage_payments")
 	_ = cmd.MarkFlagRequired("id") // the flag is defined above
 	shop.flags(cmd)

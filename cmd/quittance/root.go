@@ -28,13 +28,28 @@ func newRoot(environ map[string]string) *cobra.Command {
 	o := &operator{environ: environ}
 	root := &cobra.Command{
 		Use:           "quittance",
-		Short:         "Operate Quittance: schema, demo, balances, clients, users, providers, vouchers, dead letters, benchmark",
+		Short:         "Operate Quittance: schema, demo, balances, clients, users, providers, vouchers, callbacks, dead letters, benchmark",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(o.migrate(), o.demo(), o.openBalance(), o.client(), o.user(), o.provider(), o.voucher(), o.recharge(), o.clock(),
+	root.AddCommand(o.migrate(), o.demo(), o.openBalance(), o.client(), o.user(), o.provider(), o.voucher(), o.recharge(), o.callback(), o.clock(),
 		o.dead(), o.bench(), o.benchCeiling())
+	for _, group := range root.Commands() {
+		refuseUnknown(group)
+	}
 	return root
+}
+
+// refuseUnknown has what only groups commands refuse one that is not there. Left alone it shows
+// its help, and a script that misspells a command takes that for success.
+func refuseUnknown(cmd *cobra.Command) {
+	for _, below := range cmd.Commands() {
+		refuseUnknown(below)
+	}
+	if cmd.HasSubCommands() && !cmd.Runnable() {
+		cmd.Args = cobra.NoArgs
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 }
 
 func (o *operator) config() (config, error) {

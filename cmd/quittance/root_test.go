@@ -55,6 +55,20 @@ func TestMigrateAndDemoMayBeRepeated(t *testing.T) {
 	db.CheckInvariants()
 }
 
+func TestACommandThatIsNotThereIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, wrong := range []string{"nope", "callback repley x", "callback endpoint nope", "client nope", "dead nope"} {
+		if out, err := operate(t, "", strings.Fields(wrong)...); err == nil || !strings.Contains(err.Error(), "unknown command") {
+			t.Errorf("%s: %q, %v", wrong, out, err)
+		}
+	}
+	for _, group := range []string{"callback", "callback endpoint", "client --help"} {
+		if out, err := operate(t, "", strings.Fields(group)...); err != nil || !strings.Contains(out, "Available Commands") {
+			t.Errorf("%s: %q, %v", group, out, err)
+		}
+	}
+}
+
 func TestABalanceIsOpenedOncePerReference(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)

@@ -1,4 +1,4 @@
-package recharge
+package api
 
 import (
 	"cmp"
@@ -10,7 +10,6 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/quittance/quittance/api"
 	"github.com/quittance/quittance/store"
 )
 
@@ -20,25 +19,28 @@ type authorizer interface {
 }
 
 // Bearers knows callers by their access tokens.
-type Bearers struct{ Tokens authorizer }
+type Bearers struct {
+	Tokens authorizer
+	Scope  string // that a token must be good for
+}
 
 // rightNames are the original's names of the rights.
 var rightNames = map[string]string{store.RightManagePayments: "Manage payments"}
 
-// Allowed returns who calls, if his token has the scope credit and he has these rights; or
-// the refusal, with its header set.
+// Allowed returns who calls, if his token has the scope and he has these rights; or the
+// refusal, with its header set.
 func (b Bearers) Allowed(c *gin.Context, rights ...string) (store.Caller, error) {
 	caller, err := b.caller(c)
 	if err != nil {
 		return store.Caller{}, err
 	}
-	if !slices.Contains(caller.Scopes, store.ScopeCredit) {
-		return store.Caller{}, challenge(c, http.StatusForbidden, "insufficient_scope", "The scope "+store.ScopeCredit+" is missing.")
+	if !slices.Contains(caller.Scopes, b.Scope) {
+		return store.Caller{}, b.challenge(c, http.StatusForbidden, "insufficient_scope", "The scope "+b.Scope+" is missing.")
 	}
 	for _, right := range rights {
 		if !slices.Contains(caller.Rights, right) {
 			name := cmp.Or(rightNames[right], right)
-			return store.Caller{}, &api.Refusal{Status: http.StatusForbidden, Code: "right_missing", Message: "The right " + name + " is missing."}
+			return store.Caller{}, &Refusal{Status: http.StatusForbidden, Code: "right_missing", Message: "The right " + name + " is missing."}
 		}
 	}
 	return caller, nil
@@ -50,14 +52,14 @@ func (b Bearers) caller(c *gin.Context) (store.Caller, error) {
 	tokens := tokensOf(c.Request.Header)
 	switch len(tokens) {
 	case 0:
-		return store.Caller{}, challenge(c, http.StatusUnauthorized, "", "An access token is missing.")
+		return store.Caller{}, b.challenge(c, http.StatusUnauthorized, "", "An access token is missing.")
 	case 1:
 	default:
-		return store.Caller{}, challenge(c, http.StatusBadRequest, "invalid_request", "There are two different access tokens.")
+		return store.Caller{}, b.challenge(c, http.StatusBadRequest, "invalid_request", "There are two different access tokens.")
 	}
 	caller, err := b.Tokens.Authorize(c.Request.Context(), tokens[0])
 	if errors.Is(err, store.ErrTokenInvalid) {
-		return store.Caller{}, challenge(c, http.StatusUnauthorized, "invalid_token", "The access token is invalid, expired or revoked.")
+		return store.Caller{}, b.challenge(c, http.StatusUnauthorized, "invalid_token", "The access token is invalid, expired or revoked.")
 	}
 	return caller, err
 }
@@ -76,14 +78,14 @@ func tokensOf(h http.Header) (tokens []string) {
 
 // challenge refuses a request for its token, in the words of RFC 6750, 3: code is "" where
 // none was sent.
-func challenge(c *gin.Context, status int, code, message string) error {
+func (b Bearers) challenge(c *gin.Context, status int, code, message string) error {
 	header := "Bearer"
 	if code != "" {
 		header += ` error="` + code + `"`
 	}
 	if code == "insufficient_scope" {
-		header += `, scope="` + store.ScopeCredit + `"`
+		header += `, scope="` + b.Scope + `"`
 	}
 	c.Header("WWW-Authenticate", header)
-	return &api.Refusal{Status: status, Code: cmp.Or(code, "token_missing"), Message: message}
+	return &Refusal{Status: status, Code: cmp.Or(code, "token_missing"), Message: message}
 }
