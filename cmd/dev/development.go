@@ -146,6 +146,8 @@ func (d *development) settleEnv() error {
 		"QUITTANCE_PAGE_RATE":        "100000",
 		"QUITTANCE_ACQUIRER_TIMEOUT": "3s", // so that an unknown outcome is known in seconds
 		"QUITTANCE_SMTP_URL":         "smtp://127.0.0.1:8091",
+		"QUITTANCE_CALLBACK_ALLOW":   "127.0.0.0/8",
+		"QUITTANCE_CALLBACK_HTTP":    "true",
 		"QUITTANCE_SANDBOX_DIR":      d.in("sandbox"), // the acquirer's memory is as old as the database's
 	}
 	maps.Copy(d.env, d.caller)

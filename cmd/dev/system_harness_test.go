@@ -164,6 +164,8 @@ func start(t testing.TB, race bool, database, broker string, env ...string) *sys
 		"QUITTANCE_PUBLIC_URL=http://" + addresses[0],
 		"QUITTANCE_ACQUIRER_URL=" + acquirer.URL(),
 		"QUITTANCE_ACQUIRER_TIMEOUT=2s",
+		"QUITTANCE_CALLBACK_ALLOW=127.0.0.0/8",
+		"QUITTANCE_CALLBACK_HTTP=true",
 		"QUITTANCE_MESSAGE_GRACE=2s",
 	}, env...)
 	logs := t.TempDir()
@@ -321,7 +323,7 @@ func (s *system) call(method, path, body string, headers ...string) (answer, err
 	a := answer{resp.StatusCode, resp.Header, string(text)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, member := range []string{"access_token", "refresh_token", "sessionId"} {
+	for _, member := range []string{"access_token", "refresh_token", "sessionId", "secret"} {
 		if secret, ok := a.object()[member].(string); ok {
 			s.secrets = append(s.secrets, secret)
 		}

@@ -19,6 +19,7 @@ import (
 type shop struct {
 	*system
 	client  int64 // its row
+	secret  string
 	session string
 }
 
@@ -28,14 +29,14 @@ var shopsMade atomic.Int64
 func (s *system) shop() *shop {
 	s.t.Helper()
 	number := 100 + shopsMade.Add(1)
-	_, err := s.books.AddClient(s.t.Context(), store.NewClient{
+	secret, err := s.books.AddClient(s.t.Context(), store.NewClient{
 		ClientID: strconv.FormatInt(number, 10),
 		Shop:     &store.ShopTerms{Name: "Чайна", AllowUnsigned: true, Tariff: store.Tariff{Millipercents: 2000, Fixed: 100}},
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	o := &shop{system: s, client: int64(s.count("SELECT id FROM clients WHERE client_id = $1", strconv.FormatInt(number, 10)))}
+	o := &shop{system: s, secret: secret, client: int64(s.count("SELECT id FROM clients WHERE client_id = $1", strconv.FormatInt(number, 10)))}
 	a := s.must(http.MethodPost, "/api/sessions/create", encoded(map[string]any{"params": object{"clientId": number}}))
 	o.session, _ = a.object()["id"].(string)
 	if o.session == "" {

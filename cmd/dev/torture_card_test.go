@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 // answer.
 type till struct {
 	*shop
+	told  *partner // by callbacks
 	cards []string
 	pace  *rate.Limiter
 	end   context.CancelFunc
@@ -30,7 +33,7 @@ type till struct {
 
 func (o *shop) startTill(random *rand.Rand, customers int) *till {
 	ctx, end := context.WithCancel(o.t.Context())
-	l := &till{shop: o, pace: rate.NewLimiter(40, 5), end: end}
+	l := &till{shop: o, told: startPartner(o.t), pace: rate.NewLimiter(40, 5), end: end}
 	for _, card := range []string{approvedCard, approvedCard, approvedCard, declinedCard, codeCard, cutAfterCharging, cutBefore} {
 		l.cards = append(l.cards, o.card(card))
 	}
@@ -85,7 +88,9 @@ func (l *till) insist(path string, params, data object) (answer, error) {
 func (l *till) sell(random *rand.Rand) error {
 	kind := []string{"PAY", "HOLD"}[random.IntN(2)]
 	a, err := l.insist("invoicer/invoices/create", object{"systemType": "ECOM"},
-		object{"externalId": "torture", "type": kind, "description": "torture", "amount": 1000 + random.IntN(5000)})
+		object{
+			"externalId": "torture", "type": kind, "description": "torture", "amount": 1000 + random.IntN(5000), "callbackUrl": l.told.URL + "/told",
+		})
 	if err != nil {
 		return err
 	}
@@ -125,6 +130,25 @@ func (l *till) sell(random *rand.Rand) error {
 		}
 	}
 	return nil
+}
+
+// checkTold checks that the shop was told of every event, under the id that it has.
+func (l *till) checkTold() {
+	l.t.Helper()
+	ids := make(map[string]bool)
+	for _, d := range l.told.at("/told") {
+		d.claims(l.t, l.secret)
+		ids[d.id] = true
+	}
+	const events = "SELECT count(*) FROM events WHERE type LIKE 'payment.%'"
+	settled := l.count("SELECT count(*) FROM payments WHERE status <> 'NEW'")
+	if n := l.count(events); n != len(ids) || n < settled {
+		l.t.Errorf("%d settled payments had %d events, and %d were told", settled, n, len(ids))
+	}
+	if n := l.count(events+" AND id::text = ANY ($1)", slices.Collect(maps.Keys(ids))); n != len(ids) {
+		l.t.Errorf("%d of %d ids are those of events", n, len(ids))
+	}
+	l.t.Logf("%d events were told by %d requests", len(ids), len(l.told.at("/told")))
 }
 
 func with(o object, name string, value any) object {
@@ -193,6 +217,7 @@ func (l *till) check() {
 	if n := l.count("SELECT count(*) FROM dead_letters"); n != 0 {
 		l.t.Errorf("%d dead letters", n)
 	}
+	l.checkTold()
 	captured := 0
 	for _, id := range l.payments {
 		n := 0

@@ -29,7 +29,7 @@ func welcome(env map[string]string) string {
 		{"", "", "user clerk, PIN 4321, may only look at the providers"},
 		{"card acquirer", "http://127.0.0.1:8090/acquirer/operations", "what it did; /acquirer/faults makes it fail"},
 		{"mail inbox", "http://127.0.0.1:8090/mail/messages", "SMTP on 127.0.0.1:8091"},
-		{"partner's inbox", "http://127.0.0.1:8090/inbox/{name}", "POST keeps, GET shows"},
+		{"partner's inbox", "http://127.0.0.1:8090/inbox/{name}", "POST keeps, GET shows; for callbackUrl and callback endpoints"},
 		{"metrics, health", "http://127.0.0.1:9101/metrics", "api; /healthz, /readyz"},
 		{"", "http://127.0.0.1:9102/metrics", "worker; the same"},
 		{"PostgreSQL", address(env["DATABASE_URL"]), "DATABASE_URL in .local/env"},

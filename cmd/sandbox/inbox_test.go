@@ -36,3 +36,36 @@ func TestAnInboxKeepsWhatItIsSent(t *testing.T) {
 		t.Errorf("a message of more than 1 MiB: %d", w.Code)
 	}
 }
+
+// Somebody who wants to see a callback fail writes into its URL how.
+func TestAnInboxAnswersAsItsSenderAsks(t *testing.T) {
+	t.Parallel()
+	h := newInbox()
+	send := func(query, id string) int {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodPost, "/inbox/shop"+query, strings.NewReader("x"))
+		r.Header.Set("webhook-id", id)
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	for _, story := range []struct {
+		query, id string
+		want      int
+	}{
+		{"", "a", 200},
+		{"?status=204", "a", 204},
+		{"?status=503&times=2", "b", 503},
+		{"?status=503&times=2", "c", 503},
+		{"?status=503&times=2", "b", 503},
+		{"?status=503&times=2", "b", 200},
+		{"?status=503&times=2", "c", 503},
+		{"?status=410", "b", 410},
+		{"?status=99", "b", 400},
+		{"?status=x", "b", 400},
+		{"?status=500&times=0", "b", 400},
+	} {
+		if got := send(story.query, story.id); got != story.want {
+			t.Errorf("%s of %s is answered %d, want %d", story.query, story.id, got, story.want)
+		}
+	}
+}

@@ -1,7 +1,8 @@
 // Command sandbox stands in for the outside world in development, on 127.0.0.1:8090: a card
 // acquirer under /acquirer (package acquirertest tells what it can do), the inbox of a mail
 // server that listens on 127.0.0.1:8091 as GET /mail/messages, and a partner's server: POST
-// /inbox/{name} keeps what it is sent, and GET /inbox/{name} shows it.
+// /inbox/{name} keeps what it is sent, and GET /inbox/{name} shows it. A sender's
+// ?status=503&times=2 has the first two messages with the same webhook-id answered so.
 //
 // With QUITTANCE_SANDBOX_DIR the acquirer remembers in that folder what it holds and took;
 // QUITTANCE_ACQUIRER_KEY is what its calls must carry, if it is set.
