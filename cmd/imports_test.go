@@ -4,6 +4,8 @@ package cmd
 import (
 	"go/build"
 	"io/fs"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,13 +32,14 @@ var may = map[string][]string{
 	"workers/callback/callbacktest": {},
 	"workers/receipt/document":      {"store", "store/money"},
 	"workers/receipt/mailtest":      {},
+	"workers/push/fcmtest":          {},
 	"api":                           {"store", "store/money"},
 	"api/":                          {"store", "store/money", "api"},
 	"deploy/local":                  {},
 }
 
 // Tests may also use what is made for them.
-var testsMay = []string{"store/storetest", "queue/queuetest", "workers/acquirer/acquirertest", "workers/callback/callbacktest", "workers/receipt/mailtest"}
+var testsMay = []string{"store/storetest", "queue/queuetest", "workers/acquirer/acquirertest", "workers/callback/callbacktest", "workers/push/fcmtest", "workers/receipt/mailtest"}
 
 func TestImportsRunOneWay(t *testing.T) {
 	t.Parallel()
@@ -97,6 +100,43 @@ func TestEachLibraryHasItsPlace(t *testing.T) {
 	onlyIn(t, "github.com/rabbitmq/amqp091-go", "queue", "cmd/quittance", "deploy") // deploy pings the servers that it starts
 	onlyIn(t, "code.dny.dev/ssrf", "workers/callback")
 	onlyIn(t, "github.com/jackc/pgx/v5", "store", "migrations", "cmd", "deploy")
+	onlyIn(t, "firebase.google.com/go/v4", "workers/push")
+}
+
+// Firebase brings more than 600 packages, and the attack surface of each: nobody links it but
+// the program that pushes.
+func TestOnlyTheWorkerLinksFirebase(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"api", "quittance", "sandbox", "dev"} {
+		list, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags=nomsgpack", "./"+program).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, list)
+		}
+		for dependency := range strings.Lines(string(list)) {
+			if strings.HasPrefix(dependency, "firebase.google.com/") || strings.HasPrefix(dependency, "google.golang.org/api") {
+				t.Errorf("%s links %s", program, dependency)
+			}
+		}
+	}
+}
+
+// A bigger one takes longer to start on a new machine, just when there is need of it.
+func TestTheAPIStaysSmall(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it is built")
+	}
+	path := filepath.Join(t.TempDir(), "api")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags=nomsgpack", "-ldflags=-s -w", "-o", path, "./api").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	built, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mib := built.Size() >> 20; mib >= 30 {
+		t.Errorf("the api has %d MiB, want less than 30", mib)
+	}
 }
 
 // onlyIn fails where code, tests aside, imports a module's packages outside these folders.

@@ -3,6 +3,8 @@
 // server that listens on 127.0.0.1:8091 as GET /mail/messages, and a partner's server: POST
 // /inbox/{name} keeps what it is sent, and GET /inbox/{name} shows it. A sender's
 // ?status=503&times=2 has the first two messages with the same webhook-id answered so.
+// Firebase Cloud Messaging is below /v1/projects/, and shows what it was sent at GET
+// /fcm/messages (package fcmtest).
 //
 // With QUITTANCE_SANDBOX_DIR the acquirer remembers in that folder what it holds and took;
 // QUITTANCE_ACQUIRER_KEY is what its calls must carry, if it is set.
@@ -19,6 +21,7 @@ import (
 
 	"github.com/quittance/quittance/workers"
 	"github.com/quittance/quittance/workers/acquirer/acquirertest"
+	"github.com/quittance/quittance/workers/push/fcmtest"
 	"github.com/quittance/quittance/workers/receipt/mailtest"
 )
 
@@ -57,6 +60,10 @@ func newSandbox(acquirer, mail http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/acquirer/", acquirer)
 	mux.Handle("/mail/", mail)
+	phones := fcmtest.New()
+	for _, path := range []string{"/v1/", "/fcm/", "/token"} {
+		mux.Handle(path, phones)
+	}
 	mux.Handle("/", newInbox())
 	return mux
 }

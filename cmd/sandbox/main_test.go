@@ -9,6 +9,7 @@ import (
 	"net/smtp"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/quittance/quittance/store/money"
 	"github.com/quittance/quittance/workers/acquirer"
 	"github.com/quittance/quittance/workers/acquirer/acquirertest"
+	"github.com/quittance/quittance/workers/push/fcmtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -105,6 +107,14 @@ func TestTheOutsideWorld(t *testing.T) {
 	var mail []struct{ Subject string }
 	if _, err := show(addr, "/mail/messages", &mail); err != nil || len(mail) != 1 || mail[0].Subject != "hello" {
 		t.Errorf("the mail is shown as %+v, %v", mail, err)
+	}
+	resp, err := browser.Post("http://"+addr+"/v1/projects/sandbox/messages:send", "application/json", strings.NewReader(`{"message":{"token":"unreg-1"}}`))
+	if err != nil || resp.Body.Close() != nil || resp.StatusCode != http.StatusNotFound {
+		t.Errorf("a push to a phone that has gone: %+v, %v", resp, err)
+	}
+	var pushes []fcmtest.Message
+	if _, err := show(addr, "/fcm/messages", &pushes); err != nil || len(pushes) != 1 || pushes[0].Token != "unreg-1" {
+		t.Errorf("the pushes are shown as %+v, %v", pushes, err)
 	}
 	var inbox []message
 	if _, err := show(addr, "/inbox/shop", &inbox); err != nil || inbox == nil {
