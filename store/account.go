@@ -26,7 +26,7 @@ type Account struct {
 	DeviceType   DeviceType
 	Session      SessionID `db:"-"`
 	Number       string    // 40 hex digits: what others know the account by
-	PushToken    *string
+	PushToken    *string   // nil as well while FCM does not know it
 	Deleted      bool
 	LastActiveAt time.Time
 	CreatedAt    time.Time
@@ -38,8 +38,8 @@ var ErrSessionNotFound = errors.New("session not found")
 
 const addAccountSQL = `
 WITH account AS (
-	INSERT INTO accounts (device_id, device_type, account_number, push_token)
-	VALUES (@device, @type, @number, @token)
+	INSERT INTO accounts (device_id, device_type, account_number, push_token, locale)
+	VALUES (@device, @type, @number, @token, @locale)
 	RETURNING id
 )
 INSERT INTO sessions (account_id, hash, sealed)
@@ -51,10 +51,14 @@ type NewAccount struct {
 	Session    SessionID // chosen by the caller, random
 	DeviceType DeviceType
 	PushToken  *string
+	Locale     Locale // "": English
 }
 
 // AddAccount opens an account with one session. Its errors are *Replay and ErrKeyReused.
 func (s *Store) AddAccount(ctx context.Context, a NewAccount, once Once) error {
+	if a.Locale == "" {
+		a.Locale = English
+	}
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := s.claim(ctx, tx, once); err != nil {
 			return err
@@ -64,6 +68,7 @@ func (s *Store) AddAccount(ctx context.Context, a NewAccount, once Once) error {
 			"type":   a.DeviceType,
 			"number": hex.EncodeToString(randomBytes(20)),
 			"token":  a.PushToken,
+			"locale": a.Locale,
 			"hash":   hashOf(string(a.Session)),
 			"sealed": s.seal.close([]byte(a.Session), "session"),
 		})
@@ -72,8 +77,11 @@ func (s *Store) AddAccount(ctx context.Context, a NewAccount, once Once) error {
 	return unavailable(wrap("add account", err))
 }
 
+// activeToken is the token of account a, or NULL while FCM does not know it.
+const activeToken = "CASE WHEN a.token_deactivated_at IS NULL THEN a.push_token END"
+
 const readAccountSQL = `
-SELECT a.id, a.device_id, a.device_type, a.account_number AS number, a.push_token,
+SELECT a.id, a.device_id, a.device_type, a.account_number AS number, ` + activeToken + ` AS push_token,
        a.deleted, a.last_active_at, a.created_at
 FROM sessions s
 JOIN accounts a ON a.id = s.account_id
@@ -126,7 +134,7 @@ func beforeID(p Page[int64]) int64 {
 }
 
 const listAccountsSQL = `
-SELECT a.id, a.device_id, a.device_type, a.account_number AS number, a.push_token,
+SELECT a.id, a.device_id, a.device_type, a.account_number AS number, ` + activeToken + ` AS push_token,
        a.deleted, a.last_active_at, a.created_at, s.sealed
 FROM accounts a
 JOIN LATERAL (
@@ -162,12 +170,12 @@ func (s *Store) Accounts(ctx context.Context, page Page[int64]) ([]Account, erro
 
 const setPushTokenSQL = `
 UPDATE accounts a
-SET push_token = @token, last_active_at = now()
+SET push_token = @token, token_refreshed_at = now(), token_deactivated_at = NULL, token_strikes = 0, last_active_at = now()
 FROM sessions s
 WHERE s.hash = @session AND a.id = s.account_id AND NOT a.deleted`
 
-// SetPushToken stores the token under which the phone is reached now, or none. Its errors
-// are ErrSessionNotFound, *Replay and ErrKeyReused.
+// SetPushToken stores the token under which the phone is reached now, or none. It is active
+// again, whatever FCM has said about it before. Its errors are ErrSessionNotFound, *Replay and ErrKeyReused.
 func (s *Store) SetPushToken(ctx context.Context, session SessionID, token *string, once Once) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := s.claim(ctx, tx, once); err != nil {

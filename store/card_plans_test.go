@@ -78,6 +78,14 @@ var plans = []plan{
 	{"endReceiptSQL", []string{"operations_pkey"}},
 	{"readKeysSQL", []string{"idempotency_keys_pkey"}},
 	{"freeKeysSQL", []string{"idempotency_keys_pkey"}},
+	{"readPushesSQL", []string{"operations_pkey", "pushes_pkey", "events_pkey", "accounts_pkey", "invoices_pkey"}},
+	{"lockPushesSQL", []string{"operations_pkey"}},
+	{"endPushesSQL", []string{"operations_pkey"}},
+	{"leasePushesSQL", []string{"operations_pkey"}},
+	{"countUsedSQL", []string{"operations_pkey", "attempts_pkey"}},
+	{"delayPushesSQL", []string{"operations_pkey"}},
+	{"strikeTokensSQL", []string{"accounts_pkey"}},
+	{"forgetPushesSQL", []string{"pushes_pkey", "operations_pkey", "attempts_pkey"}},
 	{"forgetClientSessionsSQL", []string{"client_sessions_by_expiry"}},
 }
 
@@ -125,6 +133,11 @@ func fillForPlans(t *testing.T, db *storetest.DB) {
 	db.Exec(`INSERT INTO callback_endpoints (id, client_id, policy, origin) SELECT new_id(), $2, 'invoicer', 'https://h' || g.n || ':443' `+rows, 5_000, shop.Client)
 	db.Exec(`INSERT INTO callback_endpoints (id, client_id, policy, origin, url, secret, state) SELECT new_id(), $2, 'standard', 'https://h', 'https://h', '', 'deleted' `+rows, 5_000, shop.Client)
 	db.Exec("INSERT INTO callback_urls_gone (invoice_id) SELECT gen_random_uuid() "+rows, 5_000)
+	db.Exec(`WITH o AS (
+			INSERT INTO operations (id, type, resource, status, due_at, finished_at)
+			SELECT gen_random_uuid(), 'push.send', gen_random_uuid(), 'succeeded', now(), now() `+rows+` RETURNING id, resource)
+		INSERT INTO pushes (id, event_id, account_id) SELECT id, resource, 1 FROM o`, 5_000)
+	db.Exec("INSERT INTO events (id, type, resource, body) SELECT event_id, 'invoice.made', gen_random_uuid(), '{}' FROM pushes")
 	db.Exec("VACUUM ANALYZE")
 }
 

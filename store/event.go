@@ -16,7 +16,8 @@ type EventType string
 // What endpoints are told of. Those of payments, and the end of a subscription, are their
 // shop's; those of recharges the back office's that created it; invoice.paid, which is of an
 // invoice paid from a wallet, is nobody's: only an operator can have it sent anywhere.
-// callback.test is sent to one endpoint, because somebody asked for it.
+// callback.test is sent to one endpoint, because somebody asked for it. That an invoice is made,
+// or its payment refused, only its payer's phone is told.
 const (
 	EventPaymentFinished       EventType = "payment.finished"
 	EventPaymentHolded         EventType = "payment.holded"
@@ -30,6 +31,9 @@ const (
 	EventRechargeExpired       EventType = "recharge.expired"
 	EventInvoicePaid           EventType = "invoice.paid"
 	EventCallbackTest          EventType = "callback.test"
+
+	EventInvoiceMade    EventType = "invoice.made"
+	EventInvoiceRefused EventType = "invoice.refused"
 )
 
 // ParseEventType reads an event's type.
@@ -49,6 +53,7 @@ type event struct {
 	callbackURL string        // "" where the resource has none
 	invoice     InvoiceNumber // whose callbackURL it is
 	endpoint    EndpointID    // who alone is told; zero: whoever listens
+	phone       int64         // the account whose phone is told; 0: none
 }
 
 // eventBody is what standard endpoints are sent, in this order.
@@ -106,5 +111,6 @@ func (s *Store) writeEvents(batch *pgx.Batch, all []event, enqueued *bool) (ids 
 	}
 	batch.Queue(insertEventsSQL, pgx.NamedArgs{"ids": ids, "types": types, "clients": clients, "resources": resources, "bodies": bodies})
 	s.fanOut(batch, ids, all, enqueued)
+	s.push(batch, ids, all, enqueued)
 	return ids, nil
 }

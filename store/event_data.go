@@ -13,8 +13,8 @@ const shownTime = "2006-01-02T15:04:05.000Z"
 
 func shown(t time.Time) string { return t.UTC().Format(shownTime) }
 
-// paidInvoice is an invoice that was paid from a wallet, as the mobile API shows it.
-type paidInvoice struct {
+// walletInvoice is an invoice that is paid from a wallet, as the mobile API shows it.
+type walletInvoice struct {
 	Number       InvoiceNumber `json:"number"`
 	Amount       int64         `json:"amount"` // minor units
 	CurrencyCode int           `json:"currencyCode"`
@@ -24,11 +24,41 @@ type paidInvoice struct {
 	State        InvoiceState  `json:"state"`
 }
 
-// paid is the event of an order that was settled.
-func (o order) paid(at time.Time) event {
-	return event{kind: EventInvoicePaid, resource: o.number, at: at, data: paidInvoice{
+func (o order) shown(state InvoiceState) walletInvoice {
+	return walletInvoice{
 		Number: o.number, Amount: o.amount.Minor, CurrencyCode: int(o.amount.Currency), Description: o.description,
-		Payer: o.payerNumber, Recipient: o.recipientNumber, State: Paid,
+		Payer: o.payerNumber, Recipient: o.recipientNumber, State: state,
+	}
+}
+
+// paid is the event of an order that was settled. The recipient's phone is told.
+func (o order) paid(at time.Time) event {
+	e := event{kind: EventInvoicePaid, resource: o.number, at: at, data: o.shown(Paid)}
+	if o.recipientPhone {
+		e.phone = o.recipient
+	}
+	return e
+}
+
+// refusedInvoice is one whose payment was refused.
+type refusedInvoice struct {
+	walletInvoice
+	ErrorCode InvoiceError `json:"errorCode"`
+}
+
+// refused is the event of an order that was not settled. Nobody but the payer's phone is told.
+func (e paymentEnd) refused(at time.Time) event {
+	return event{
+		kind: EventInvoiceRefused, resource: e.number, at: at, phone: e.payer,
+		data: refusedInvoice{e.shown(AwaitingPayment), e.refusal.invoice},
+	}
+}
+
+// made is the event of a new invoice. Nobody but its payer's phone is told.
+func (n NewInvoice) made(p parties) event {
+	return event{kind: EventInvoiceMade, resource: n.Number, at: p.issuer.Now, phone: p.payer.ID, data: walletInvoice{
+		Number: n.Number, Amount: n.Amount.Minor, CurrencyCode: int(n.Amount.Currency), Description: n.Description,
+		Payer: p.payer.Number, Recipient: p.recipient.Number, State: AwaitingPayment,
 	}}
 }
 
@@ -52,10 +82,15 @@ var eventOfRecharge = map[RechargeState]EventType{
 	RechargeExpired:    EventRechargeExpired,
 }
 
-// ended is the event of a recharge that was committed, rolled back or expired.
+// ended is the event of a recharge that was committed, rolled back or expired. The owner's phone
+// is told of what was credited.
 func (e topUpEnd) ended(at, deciding time.Time) event {
 	r := e.recharge
-	return event{kind: eventOfRecharge[e.state], client: r.client, resource: r.ID, at: at, data: endedRecharge{
+	phone := int64(0)
+	if e.phone && e.state == RechargeCommitted {
+		phone = r.Account
+	}
+	return event{phone: phone, kind: eventOfRecharge[e.state], client: r.client, resource: r.ID, at: at, data: endedRecharge{
 		ID: r.ID, PaymentNo: r.PaymentNo, Provider: r.Provider, UserID: r.Account,
 		Amount: json.Number(r.Amount.Decimal()), Currency: r.Amount.Currency.Alpha(), Description: r.Description,
 		State: e.state, Created: shown(r.CreatedAt), Updated: shown(deciding),

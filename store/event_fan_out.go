@@ -132,6 +132,8 @@ func (s *Store) fanOut(batch *pgx.Batch, ids []EventID, all []event, enqueued *b
 	var n named
 	for i, e := range all {
 		switch {
+		case e.kind == EventInvoiceMade, e.kind == EventInvoiceRefused:
+			continue // only a phone is told
 		case !e.endpoint.IsZero():
 			n.add(ids[i], e)
 			continue

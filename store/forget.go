@@ -92,6 +92,25 @@ DELETE FROM operations o
 USING old
 WHERE o.id = old.id`
 
+// The arrays keep the planner from reading whole tables that it takes for small.
+const forgetPushesSQL = `
+WITH old AS (
+	SELECT p.id
+	FROM pushes p
+	WHERE p.id < @before AND EXISTS (SELECT FROM operations o WHERE o.id = p.id AND o.finished_at IS NOT NULL OFFSET 0)
+	ORDER BY p.id
+	LIMIT @limit
+	FOR UPDATE SKIP LOCKED
+), failed AS (
+	DELETE FROM attempts a
+	WHERE a.operation_id = ANY(ARRAY(SELECT old.id FROM old))
+), told AS (
+	DELETE FROM pushes p
+	WHERE p.id = ANY(ARRAY(SELECT old.id FROM old))
+)
+DELETE FROM operations o
+WHERE o.id = ANY(ARRAY(SELECT old.id FROM old))`
+
 // Ids are as old as what they name. The events of callbacks that are dead stay at the head of
 // this search; a look into an index passes each.
 const forgetEventsSQL = `
@@ -100,6 +119,7 @@ WHERE e.id = ANY(ARRAY(
 	SELECT o.id
 	FROM events o
 	WHERE o.id < @before AND NOT EXISTS (SELECT FROM callbacks c WHERE c.event_id = o.id OFFSET 0)
+	  AND NOT EXISTS (SELECT FROM pushes p WHERE p.event_id = o.id OFFSET 0)
 	ORDER BY o.id
 	LIMIT @limit
 	FOR UPDATE SKIP LOCKED
@@ -109,13 +129,13 @@ WHERE e.id = ANY(ARRAY(
 const callbacksKept = 90 * day
 
 // Forget deletes at most limit tokens that expired more than a day ago, and as many grants,
-// login attempts, sessions of shops and leases that ended as long ago; callbacks that ended 90
+// login attempts, sessions of shops and leases that ended as long ago; callbacks and pushes that ended 90
 // days ago with all that belongs to them, and events as old that nobody is still to be told of.
 // It returns how many it deleted, 0 once nothing is left, and may be called by any number of
 // processes at once.
 func (s *Store) Forget(ctx context.Context, limit int) (forgotten int, err error) {
 	before := firstIDOf(time.Now().Add(-callbacksKept))
-	for _, sql := range []string{forgetTokensSQL, forgetGrantsSQL, forgetAttemptsSQL, forgetClientSessionsSQL, forgetLeasesSQL, forgetCallbacksSQL, forgetEventsSQL} {
+	for _, sql := range []string{forgetTokensSQL, forgetGrantsSQL, forgetAttemptsSQL, forgetClientSessionsSQL, forgetLeasesSQL, forgetCallbacksSQL, forgetPushesSQL, forgetEventsSQL} {
 		tag, err := s.pool.Exec(ctx, sql, pgx.NamedArgs{"limit": limit, "before": before})
 		if err != nil {
 			return forgotten, unavailable(wrap("forget what is over", err))

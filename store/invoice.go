@@ -88,7 +88,7 @@ const resolvePartiesSQL = `
 WITH named (role, number, session) AS (
 	VALUES ('issuer', '', @session::bytea), ('payer', @payer::text, @payer_session::bytea), ('recipient', @recipient::text, @recipient_session::bytea)
 )
-SELECT n.role, a.id, a.account_number AS number, coalesce(s.id, 0) AS session, now() AS now
+SELECT n.role, a.id, a.account_number AS number, coalesce(s.id, 0) AS session, has_phone(a) AS phone, now() AS now
 FROM named n
 LEFT JOIN sessions s ON s.hash = n.session
 JOIN accounts a ON a.account_number = n.number OR a.id = s.account_id
@@ -111,6 +111,7 @@ ON CONFLICT DO NOTHING`
 // IssueInvoice stores a new invoice. Its errors are ErrSessionNotFound, ErrPayerNotFound,
 // ErrRecipientNotFound, ErrPaysItself, *Replay and ErrKeyReused.
 func (s *Store) IssueInvoice(ctx context.Context, n NewInvoice, once Once) error {
+	var enqueued bool
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := s.claim(ctx, tx, once); err != nil {
 			return err
@@ -119,8 +120,11 @@ func (s *Store) IssueInvoice(ctx context.Context, n NewInvoice, once Once) error
 		if err != nil {
 			return err
 		}
-		return insertInvoice(ctx, tx, n, p)
+		return s.insertInvoice(ctx, tx, n, p, &enqueued)
 	})
+	if err == nil && enqueued {
+		s.outboxFilled()
+	}
 	return unavailable(wrap("issue invoice "+n.Number.String(), err))
 }
 
@@ -130,6 +134,7 @@ type party struct {
 	ID      int64
 	Number  string
 	Session int64
+	Phone   bool      // that can be told something
 	Now     time.Time // the database's clock
 }
 
@@ -163,7 +168,7 @@ func resolveParties(ctx context.Context, tx pgx.Tx, n NewInvoice) (parties, erro
 	return p, nil
 }
 
-func insertInvoice(ctx context.Context, tx pgx.Tx, n NewInvoice, p parties) error {
+func (s *Store) insertInvoice(ctx context.Context, tx pgx.Tx, n NewInvoice, p parties, enqueued *bool) error {
 	if n.Items == nil {
 		n.Items = []Item{} // [] in the database as well, not null
 	}
@@ -180,6 +185,11 @@ func insertInvoice(ctx context.Context, tx pgx.Tx, n NewInvoice, p parties) erro
 		"name_cheque": n.NameCheque, "date_pay_cheque": n.DatePayCheque, "items": items,
 		"tx_id": txID[:], "created_at": p.issuer.Now,
 	})
+	if p.payer.Phone {
+		if _, err := s.writeEvents(batch, []event{n.made(p)}, enqueued); err != nil {
+			return err
+		}
+	}
 	return tx.SendBatch(ctx, batch).Close()
 }
 

@@ -58,6 +58,7 @@ var queueOf = map[OperationType]string{
 	PaymentReverse:   "cards",
 	ReceiptSend:      "receipts",
 	CallbackSend:     "callbacks",
+	PushSend:         "pushes",
 }
 
 // retryQueues are beside the queues of some types, for what has been there before: what fails

@@ -30,7 +30,7 @@ func (s *Store) SettleRecharges(ctx context.Context, refs []Ref) ([]Outcome, err
 const lockRechargesSQL = `
 SELECT o.id, o.type, o.seq, o.status, o.created_at, r.id, r.state, r.provider_id, r.account_id, r.amount, r.currency,
        r.limited_day, coalesce(r.voucher_id, 0), r.client_id, r.payment_no, v.reference, r.description, r.created_at,
-       a.deleted, now(), (SELECT deciding_time())
+       a.deleted, has_phone(a), now(), (SELECT deciding_time())
 FROM operations o
 JOIN recharges r ON r.id = o.resource
 JOIN accounts a  ON a.id = r.account_id
@@ -65,6 +65,7 @@ type topUp struct {
 	recharge rechargeRow
 	day      *time.Time // where the provider has a limit per day
 	closed   bool       // the account is
+	phone    bool       // of the account, that can be told something
 }
 
 // rechargeBatch is what a batch of recharges is decided on.
@@ -87,7 +88,7 @@ func lockForRecharge(ctx context.Context, tx pgx.Tx, refs []Ref, held locking) (
 	r := &t.recharge
 	_, err := pgx.ForEachRow(rows, []any{
 		&t.id, &t.kind, &t.seq, &t.status, &t.accepted, &r.ID, &r.State, &r.provider, &r.Account, &r.Amount.Minor, &r.Amount.Currency,
-		&t.day, &r.voucher, &r.client, &r.PaymentNo, &r.Provider, &r.Description, &r.CreatedAt, &t.closed, &b.now, &b.deciding,
+		&t.day, &r.voucher, &r.client, &r.PaymentNo, &r.Provider, &r.Description, &r.CreatedAt, &t.closed, &t.phone, &b.now, &b.deciding,
 	}, func() error {
 		b.topUps[t.id] = t
 		return nil

@@ -94,7 +94,7 @@ func (s *Store) settle(ctx context.Context, batch func(pgx.Tx, locking) ([]Outco
 
 const lockPaymentsSQL = `
 SELECT o.id, o.seq, o.status, o.created_at, i.number, i.payer_id, i.recipient_id, i.amount, i.currency,
-       i.description, p.account_number, r.account_number, r.deleted, now()
+       i.description, p.account_number, has_phone(p), r.account_number, has_phone(r), r.deleted, now()
 FROM operations o
 JOIN invoices i ON i.number = o.resource
 JOIN accounts p ON p.id = i.payer_id
@@ -129,6 +129,7 @@ type order struct {
 
 	description                  string
 	payerNumber, recipientNumber string // of the accounts
+	payerPhone, recipientPhone   bool   // that can be told something
 }
 
 type walletKey struct {
@@ -161,7 +162,7 @@ func lockForPayment(ctx context.Context, tx pgx.Tx, refs []Ref, held locking) (*
 	var o order
 	_, err := pgx.ForEachRow(rows, []any{
 		&o.id, &o.seq, &o.status, &o.accepted, &o.number, &o.payer, &o.recipient,
-		&o.amount.Minor, &o.amount.Currency, &o.description, &o.payerNumber, &o.recipientNumber, &o.deleted, &b.now,
+		&o.amount.Minor, &o.amount.Currency, &o.description, &o.payerNumber, &o.payerPhone, &o.recipientNumber, &o.recipientPhone, &o.deleted, &b.now,
 	}, func() error {
 		b.orders[o.id] = o
 		owners = append(owners, o.payer, o.recipient)
@@ -304,6 +305,8 @@ func (s *Store) writePaid(ctx context.Context, tx pgx.Tx, d paymentDecisions) (e
 		states = append(states, e.refusal.nextState())
 		if e.refusal == settled {
 			events = append(events, e.paid(d.now))
+		} else if e.payerPhone {
+			events = append(events, e.refused(d.now))
 		}
 	}
 	batch := &pgx.Batch{}

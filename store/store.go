@@ -7,11 +7,11 @@
 // of it, and the relay finds the messages that it left.
 //
 // Locks are taken in one order everywhere, each kind by id: idempotency keys, operations,
-// payments by card, subscriptions, callback endpoints, ledger accounts. Whoever changes the
-// state of an invoice, of a recharge or of a callback holds its operation, so that those need no
-// order of their own; a payment by card may have several. A provider's day comes last where
-// recharges are settled, and after the keys where they are created, which takes no other lock
-// that a settler waits for.
+// payments by card, subscriptions, callback endpoints, phones' tokens, ledger accounts. Whoever
+// changes the state of an invoice, of a recharge or of a callback holds its operation, so that
+// those need no order of their own; a payment by card may have several. A provider's day comes
+// last where recharges are settled, and after the keys where they are created, which takes no
+// other lock that a settler waits for.
 //
 // The known hole: when the connection is lost while a transaction commits, the caller is
 // told that the store is unavailable although the command may stand. A command that is
@@ -62,6 +62,8 @@ type Store struct {
 	callbackStarts   *group[*starting]
 	callbackParks    *group[*parking]
 	callbackResults  *group[*sent]
+	pushStarts       *group[*pushStart]
+	pushResults      *group[*pushed]
 }
 
 // Open connects lazily: it fails only on a configuration that cannot be right, and not
@@ -97,6 +99,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.callbackStarts = &group[*starting]{commit: s.startCallbacks, work: &s.work}
 	s.callbackParks = &group[*parking]{commit: s.parkCallbacks, work: &s.work}
 	s.callbackResults = &group[*sent]{commit: s.finishCallbacks, work: &s.work}
+	s.pushStarts = &group[*pushStart]{commit: s.startPushes, work: &s.work}
+	s.pushResults = &group[*pushed]{commit: s.finishPushes, work: &s.work}
 	return s, nil
 }
 

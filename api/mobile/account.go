@@ -17,6 +17,7 @@ const maxPushToken = 512
 type addAccountRequest struct {
 	Type      api.Integer `json:"type"`
 	PushToken api.Text    `json:"push_token"`
+	Locale    api.Text    `json:"locale"` // beyond the original
 }
 
 func (r *addAccountRequest) problems() api.Problems {
@@ -24,6 +25,8 @@ func (r *addAccountRequest) problems() api.Problems {
 	p.Required("type", r.Type)
 	p.Check("type", r.Type.Value == 1 || r.Type.Value == 2, "must be 1 (Android) or 2 (iOS)")
 	checkPushToken(p, r.PushToken)
+	p.Optional("locale", r.Locale)
+	p.Check("locale", r.Locale.Value == "" || store.Locale(r.Locale.Value).Known(), "must be en, ru or uk")
 	return p
 }
 
@@ -54,6 +57,7 @@ func (h *handlers) addAccount(c *gin.Context) error {
 	}
 	err = h.Books.AddAccount(c.Request.Context(), store.NewAccount{
 		Session: session, DeviceType: store.DeviceType(r.Type.Value), PushToken: optionalText(r.PushToken),
+		Locale: store.Locale(r.Locale.Value),
 	}, once)
 	if err != nil {
 		return err

@@ -73,6 +73,10 @@ func TestEveryFieldIsCheckedAndNamed(t *testing.T) {
 		{"items are an object", newMake, with(t, validMake, "items", raw("{}")), api.Problems{"items": "must be a list of objects of the documented form"}},
 		{"an item costs nothing", newMake, with(t, validMake, "items", raw(`[{"price":10,"name":"a"},{"price":0,"name":"b"}]`)), api.Problems{"items[1].price": "must be positive"}},
 		{"an item has no name", newMake, with(t, validMake, "items", raw(`[{"price":10}]`)), api.Problems{"items[0].name": "is required"}},
+		{"an account speaks Ukrainian", newAccount, []byte(`{"type":1,"locale":"uk"}`), nil},
+		{"an account speaks as it likes", newAccount, []byte(`{"type":1,"locale":null}`), nil},
+		{"an account speaks German", newAccount, []byte(`{"type":1,"locale":"de"}`), api.Problems{"locale": "must be en, ru or uk"}},
+		{"an account speaks a number", newAccount, []byte(`{"type":1,"locale":1}`), api.Problems{"locale": "must be a string"}},
 		{"a push token is taken away", newToken, []byte(`{"push_token":null}`), nil},
 		{"a push token is misspelt", newToken, []byte(`{"pushToken":"x"}`), api.Problems{"push_token": "is required"}},
 		{"a push token is too long", newToken, with(t, `{}`, "push_token", strings.Repeat("x", 513)), api.Problems{"push_token": "must have at most 512 characters"}},
@@ -97,7 +101,8 @@ func TestEveryFieldIsCheckedAndNamed(t *testing.T) {
 	}
 }
 
-func newToken() interface{ problems() api.Problems } { return new(pushTokenRequest) }
+func newAccount() interface{ problems() api.Problems } { return new(addAccountRequest) }
+func newToken() interface{ problems() api.Problems }   { return new(pushTokenRequest) }
 
 func newPay() interface{ problems() api.Problems }  { return new(payRequest) }
 func newMake() interface{ problems() api.Problems } { return new(makeInvoiceRequest) }

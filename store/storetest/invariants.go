@@ -252,6 +252,15 @@ var invariants = []struct{ promise, sql string }{
 		FROM operations o
 		LEFT JOIN callbacks c ON c.id = o.id
 		WHERE o.type = 'callback.send' AND c.id IS NULL`},
+	{"a push is told of its event, as its operation says", `
+		SELECT format('operation %s', o.id)
+		FROM operations o
+		FULL JOIN pushes p ON p.id = o.id
+		WHERE (o.type = 'push.send' OR p.id IS NOT NULL) AND (o.type = 'push.send' AND p.event_id = o.resource) IS NOT TRUE`},
+	{"a token that is not sent to has two strikes, and only that", `
+		SELECT format('account %s: %s strikes', a.id, a.token_strikes)
+		FROM accounts a
+		WHERE (a.token_deactivated_at IS NOT NULL) <> (a.token_strikes >= 2)`},
 	{"every tx_id is the hash of its transfer", `
 		SELECT format('transfer %s', t.id)
 		FROM transfers t
