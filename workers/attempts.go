@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
 )
@@ -50,6 +52,25 @@ func Contend(f func() error) (err error) {
 		}
 	}
 	return err
+}
+
+// Persist calls finish, which stores the result of a call that was made, for as long as it takes:
+// what was sent must not be sent again only because the database is away, or somebody holds a
+// row. Told to stop, it goes on until its drain is over, and then the same is sent again.
+func Persist(ctx context.Context, finish func() (store.Outcome, error)) (store.Outcome, error) {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second
+	outcome, err := backoff.Retry(ctx, func() (store.Outcome, error) {
+		outcome, err := finish()
+		if err != nil && !errors.Is(err, store.ErrUnavailable) {
+			err = backoff.Permanent(err)
+		}
+		return outcome, err
+	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0))
+	if err != nil && ctx.Err() != nil {
+		return store.Outcome{}, queue.Outage(err)
+	}
+	return outcome, err
 }
 
 // recovering calls f and returns its panic as an error. The queue would recover it as well,

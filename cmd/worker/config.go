@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/workers/acquirer"
 	"github.com/quittance/quittance/workers/callback"
+	"github.com/quittance/quittance/workers/push"
 	"github.com/quittance/quittance/workers/receipt"
 )
 
@@ -37,6 +39,12 @@ type config struct {
 
 	SMTPURL  string `env:"QUITTANCE_SMTP_URL"`                                          // smtp://user:password@host:port, or smtps://…; empty: mail is off
 	MailFrom string `env:"QUITTANCE_MAIL_FROM" envDefault:"receipts@quittance.example"` // what receipts are sent from
+
+	FCMCredentials string `env:"QUITTANCE_FCM_CREDENTIALS"` // a service account's or workload identity's file, or default: the machine's own; empty, with the next but one: pushes are off
+	FCMProject     string `env:"QUITTANCE_FCM_PROJECT"`     // if the credentials do not say which
+	FCMURL         string `env:"QUITTANCE_FCM_URL"`         // in place of Google's, as in development: then credentials are not needed
+
+	FCMPatience time.Duration `env:"QUITTANCE_FCM_PATIENCE" envDefault:"30s"` // before FCM is asked again whether it takes the credentials
 }
 
 // readConfig reports all problems at once.
@@ -45,7 +53,20 @@ func readConfig(environ map[string]string) (config, error) {
 	_, badURL := cfg.notifyURL()
 	_, badAcquirer := cfg.acquirer()
 	_, badMailer := cfg.mailer()
-	return cfg, errors.Join(err, badURL, badAcquirer, badMailer)
+	return cfg, errors.Join(err, badURL, badAcquirer, badMailer, cfg.fcm().Check())
+}
+
+// fcm is as whom phones are told, and by way of what.
+func (c config) fcm() push.Config {
+	return push.Config{Credentials: c.FCMCredentials, Project: c.FCMProject, URL: c.FCMURL, Patience: c.FCMPatience}
+}
+
+// pusher returns what phones are told with, or nil where pushes are off.
+func (c config) pusher(ctx context.Context) (*push.Sender, error) {
+	if c.fcm().Off() {
+		return nil, nil
+	}
+	return push.NewSender(ctx, c.fcm())
 }
 
 // notifyURL is where the acquirer says that it has news.

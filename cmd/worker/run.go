@@ -19,6 +19,7 @@ import (
 	"github.com/quittance/quittance/workers/card"
 	"github.com/quittance/quittance/workers/deadletter"
 	"github.com/quittance/quittance/workers/payment"
+	"github.com/quittance/quittance/workers/push"
 	"github.com/quittance/quittance/workers/receipt"
 	"github.com/quittance/quittance/workers/recharge"
 	"github.com/quittance/quittance/workers/relay"
@@ -41,6 +42,10 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 		return err
 	}
 	mailer, err := cfg.mailer()
+	if err != nil {
+		return err
+	}
+	pusher, err := cfg.pusher(ctx)
 	if err != nil {
 		return err
 	}
@@ -69,6 +74,7 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	defer workers.Begin(log, workers.Worker{Name: "relay", Run: relayed.Run})()
 
 	workerMetrics, cardMetrics, callbackMetrics := workers.NewMetrics(), card.NewMetrics(), callback.NewMetrics()
+	pushMetrics := push.NewMetrics()
 	deadMetrics, scheduleMetrics := deadletter.NewMetrics(), schedule.NewMetrics()
 	calling := card.Config{Timeout: cfg.AcquirerTimeout, NotifyURL: notifyURL}
 	kinds := map[string][]workers.Worker{
@@ -77,6 +83,7 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 		"recharge":   {recharge.New(books, consuming, log, workerMetrics)},
 		"callback":   callback.New(books, cfg.callback(), consuming, log, workerMetrics, callbackMetrics),
 		"receipt":    {receipt.New(books, mailer, consuming, log, workerMetrics)},
+		"push":       {push.New(books, pusher, consuming, log, workerMetrics, pushMetrics)},
 		"schedule":   {schedule.New(books, consuming, log, scheduleMetrics)},
 		"deadletter": deadletter.New(books, consuming, log, deadMetrics),
 	}
@@ -86,7 +93,7 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	}
 
 	registry := workers.Registry(queueMetrics.Collectors(), relayMetrics.Collectors(), workerMetrics.Collectors(),
-		cardMetrics.Collectors(), callbackMetrics.Collectors(), deadMetrics.Collectors(), scheduleMetrics.Collectors(),
+		cardMetrics.Collectors(), callbackMetrics.Collectors(), pushMetrics.Collectors(), deadMetrics.Collectors(), scheduleMetrics.Collectors(),
 		[]prometheus.Collector{pgxpoolprometheus.NewCollector(books.Pool(), map[string]string{"db": "quittance"})})
 	monitor := workers.Worker{Name: "monitor", Run: func(ctx context.Context) error {
 		return workers.Monitor(ctx, cfg.MonitorAddr, registry,

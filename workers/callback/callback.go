@@ -15,15 +15,12 @@ package callback
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
@@ -147,23 +144,8 @@ func (w *worker) send(ctx context.Context, c store.Callback, leave func(store.Ca
 	return r, err
 }
 
-// finish stores a result, for as long as it takes: what was sent must not be sent again only
-// because the database is away, or somebody holds a row. Told to stop, it goes on until its
-// drain is over, and then the callback is sent again.
 func (w *worker) finish(ctx context.Context, r store.CallbackResult) (store.Outcome, error) {
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 2*time.Second
-	outcome, err := backoff.Retry(ctx, func() (store.Outcome, error) {
-		outcome, err := w.callbacks.FinishCallback(ctx, r)
-		if err != nil && !errors.Is(err, store.ErrUnavailable) {
-			err = backoff.Permanent(err)
-		}
-		return outcome, err
-	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0))
-	if err != nil && ctx.Err() != nil {
-		return store.Outcome{}, queue.Outage(err)
-	}
-	return outcome, err
+	return workers.Persist(ctx, func() (store.Outcome, error) { return w.callbacks.FinishCallback(ctx, r) })
 }
 
 // jitter is by how much of itself a wait in a row is longer, at most: what failed together,
