@@ -148,6 +148,7 @@ func (d *development) settleEnv() error {
 		"QUITTANCE_SMTP_URL":         "smtp://127.0.0.1:8091",
 		"QUITTANCE_CALLBACK_ALLOW":   "127.0.0.0/8",
 		"QUITTANCE_CALLBACK_HTTP":    "true",
+		"QUITTANCE_FCM_URL":          "http://127.0.0.1:8090",
 		"QUITTANCE_SANDBOX_DIR":      d.in("sandbox"), // the acquirer's memory is as old as the database's
 	}
 	maps.Copy(d.env, d.caller)

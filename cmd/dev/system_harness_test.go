@@ -410,9 +410,12 @@ type phone struct {
 }
 
 // phone opens an account whose wallet holds minor units of 810; 0 for no wallet.
-func (s *system) phone(minor int64) phone {
+func (s *system) phone(minor int64) phone { return s.phoneAs(`{"type": 1}`, minor) }
+
+// phoneAs opens the account of a phone that introduces itself.
+func (s *system) phoneAs(body string, minor int64) phone {
 	s.t.Helper()
-	a := s.accepted("POST", "/mobile-api/account/add", `{"type": 1}`)
+	a := s.accepted("POST", "/mobile-api/account/add", body)
 	p := phone{session: a.object()["sessionId"].(string)}
 	info := s.accepted("GET", "/mobile-api/account/info/"+p.session, "")
 	data := info.object()["data"].(map[string]any)

@@ -49,8 +49,8 @@ func endpoints(payer, recipient phone, b bill) map[string]endpoint {
 	return map[string]endpoint{
 		"add": {
 			path:  "/mobile-api/account/add",
-			body:  map[string]member{"type": `1`, "push_token": `"a"`},
-			wrong: map[string][]map[string]member{"type": {wrongIntegers, {"unknown": `3`}}, "push_token": {optional(wrongTexts), {"513 characters": text(strings.Repeat("a", 513))}}},
+			body:  map[string]member{"type": `1`, "push_token": `"a"`, "locale": `"uk"`},
+			wrong: map[string][]map[string]member{"type": {wrongIntegers, {"unknown": `3`}}, "push_token": {optional(wrongTexts), {"513 characters": text(strings.Repeat("a", 513))}}, "locale": {optional(wrongTexts), {"unknown": `"de"`}}},
 		},
 		"push token": {
 			path:  "/mobile-api/account/" + payer.session + "/push-token",

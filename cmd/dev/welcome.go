@@ -29,6 +29,7 @@ func welcome(env map[string]string) string {
 		{"", "", "user clerk, PIN 4321, may only look at the providers"},
 		{"card acquirer", "http://127.0.0.1:8090/acquirer/operations", "what it did; /acquirer/faults makes it fail"},
 		{"mail inbox", "http://127.0.0.1:8090/mail/messages", "SMTP on 127.0.0.1:8091"},
+		{"pushes", "http://127.0.0.1:8090/fcm/messages", "what FCM was sent for phones with a push_token"},
 		{"partner's inbox", "http://127.0.0.1:8090/inbox/{name}", "POST keeps, GET shows; for callbackUrl and callback endpoints"},
 		{"metrics, health", "http://127.0.0.1:9101/metrics", "api; /healthz, /readyz"},
 		{"", "http://127.0.0.1:9102/metrics", "worker; the same"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/quittance/quittance/deploy/local"
 	"github.com/quittance/quittance/migrations"
+	"github.com/quittance/quittance/workers/push/fcmtest"
 )
 
 // benchOptions are the flags of the benchmark.
@@ -44,9 +45,10 @@ ceiling: the shortest way from an HTTP request through the broker into the datab
 without domain and books. Only the ratio of the two says something, since both depend on
 the machine and on the hour.
 
-Two kinds of commands can be measured. A payment pays an invoice that was issued beforehand. A
-recharge is two requests, both inside the clock: it is created, then committed. The ceiling
-is the same for both.
+Three kinds of work can be measured. A payment pays an invoice that was issued beforehand. A
+recharge is two requests, both inside the clock: it is created, then committed. A push tells
+the payer's phone of a new invoice: all are held up by a Firebase that takes nothing, until
+all invoices are made, and are then sent as fast as they go. The ceiling is the same for all.
 
 A callback is no command, and has no ceiling: --work callback shows how many events a second
 one receiver is told of, every attempt stored, and how long healthy receivers wait for theirs
@@ -113,8 +115,9 @@ type bench struct {
 	servers servers
 	show    *progressDisplay
 
-	accounts []benchAccount // made when the API first runs
-	accepted int            // commands that the system has accepted so far, which its books must show
+	fcm      *fcmtest.Server // where pushes are measured
+	accounts []benchAccount  // made when the API first runs
+	accepted int             // commands that the system has accepted so far, which its books must show
 }
 
 func runBench(ctx context.Context, options benchOptions, environ map[string]string) (err error) {
@@ -126,6 +129,13 @@ func runBench(ctx context.Context, options benchOptions, environ map[string]stri
 	defer b.show.close()
 	if b.work.run != nil {
 		return b.work.run(b, ctx)
+	}
+	if b.work.outside != nil {
+		end, err := b.work.outside(b)
+		if err != nil {
+			return err
+		}
+		defer end()
 	}
 
 	rounds := map[string][]figures{}
@@ -212,7 +222,7 @@ func (b *bench) measureSystem(ctx context.Context, recipients string, f *figures
 	if err != nil {
 		return err
 	}
-	full, err := b.saturate(ctx, c, name, all.upTo(warmUp+b.payments))
+	full, err := b.work.saturate(b, ctx, c, name, all.upTo(warmUp+b.payments))
 	if err != nil {
 		return err
 	}

@@ -216,7 +216,7 @@ func TestBenchOptions(t *testing.T) {
 		"no clients":              func(o *benchOptions) { o.clients = 0 },
 		"half of what is unknown": func(o *benchOptions) { o.only = "half" },
 		"recipients not known":    func(o *benchOptions) { o.recipients = "cold" },
-		"work not known":          func(o *benchOptions) { o.workName = "push" },
+		"work not known":          func(o *benchOptions) { o.workName = "pull" },
 	} {
 		o := good
 		change(&o)

@@ -11,8 +11,8 @@ import (
 var paymentWork = work{
 	name: "payment", doing: "paying",
 	setUp:   (*bench).openFundedAccounts,
-	prepare: (*bench).issueInvoices,
-	books:   operationsSQL,
+	prepare: (*bench).issueInvoices, saturate: (*bench).saturate,
+	books: operationsSQL,
 	promises: slices.Concat(commonBooks, []promise{
 		{"every payment has one transfer", `
 			SELECT abs(@accepted::bigint - count(DISTINCT (reference, operation_id))) + count(*) - count(DISTINCT reference)

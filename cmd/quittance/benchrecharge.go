@@ -18,8 +18,8 @@ import (
 var rechargeWork = work{
 	name: "recharge", doing: "committing",
 	setUp:   (*bench).openAccountsBesideDemo,
-	prepare: (*bench).createRecharges,
-	books:   operationsSQL,
+	prepare: (*bench).createRecharges, saturate: (*bench).saturate,
+	books: operationsSQL,
 	promises: slices.Concat(commonBooks, []promise{
 		{"every recharge that was created is committed", `
 			SELECT abs(@accepted::bigint - count(*) FILTER (WHERE state = 'committed')) + count(*) FILTER (WHERE state <> 'committed')

@@ -58,10 +58,14 @@ func draw(recipients string, accounts, n int) []benchPayment {
 
 // openAccounts opens accounts over HTTP.
 func (b *bench) openAccounts(ctx context.Context, c *contender) error {
+	return b.openAccountsAs(ctx, c, func(int) string { return `{"type":1}` })
+}
+
+func (b *bench) openAccountsAs(ctx context.Context, c *contender, phone func(i int) string) error {
 	accounts := make([]benchAccount, b.benchOptions.accounts)
 	requests := make([][]byte, len(accounts))
 	for i := range requests {
-		requests[i] = httpRequest("POST", "/mobile-api/account/add", `{"type":1}`)
+		requests[i] = httpRequest("POST", "/mobile-api/account/add", phone(i))
 	}
 	err := b.call(ctx, c, "opening accounts", commands{requests: requests, want: created}, func(i int, a setUpAnswer) {
 		accounts[i].session = a.SessionID

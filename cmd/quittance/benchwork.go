@@ -15,6 +15,9 @@ type work struct {
 	// run measures what is no command, and shows it. Then nothing below is needed.
 	run func(b *bench, ctx context.Context) error
 
+	// outside, where it is set, stands in for whom the system calls, until end.
+	outside func(b *bench) (end func(), err error)
+
 	// setUp opens the accounts and whatever else is needed once.
 	setUp func(b *bench, ctx context.Context, c *contender) error
 
@@ -22,12 +25,15 @@ type work struct {
 	// commands that can then be sent in any order. It shows its steps under name.
 	prepare func(b *bench, ctx context.Context, c *contender, name, recipients string, n int) (commands, error)
 
+	// saturate sends the commands, as fast as the system takes them.
+	saturate func(b *bench, ctx context.Context, c *contender, name string, all commands) (phase, error)
+
 	books    contenderSQL
 	promises []promise
 }
 
 // works are all kinds, the default first.
-var works = []work{paymentWork, rechargeWork, callbackWork}
+var works = []work{paymentWork, rechargeWork, callbackWork, pushWork}
 
 func findWork(name string) (work, error) {
 	for _, w := range works {

@@ -32,11 +32,11 @@ func TestEveryWorkIsFoundAndWhole(t *testing.T) {
 		if w.run != nil {
 			continue
 		}
-		if w.doing == "" || w.setUp == nil || w.prepare == nil || w.books == (contenderSQL{}) || len(w.promises) <= len(commonBooks) {
+		if w.doing == "" || w.setUp == nil || w.prepare == nil || w.saturate == nil || w.books == (contenderSQL{}) || len(w.promises) <= len(commonBooks) {
 			t.Errorf("%s lacks something: %+v", w.name, w)
 		}
 	}
-	if _, err := findWork("receipt"); err == nil || !strings.Contains(err.Error(), "payment or recharge or callback") {
+	if _, err := findWork("pull"); err == nil || !strings.Contains(err.Error(), "payment or recharge or callback or push") {
 		t.Errorf("a work that is not there: %v, want one that names those that are", err)
 	}
 }
