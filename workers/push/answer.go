@@ -42,15 +42,18 @@ type Answer struct {
 	Wait    time.Duration // before the next call for this message, at least; 0: as the ladder says
 }
 
-func (a Answer) Error() string {
+func (a Answer) Error() string { return fmt.Sprintf("%s: %s", a.Outcome, a.said()) }
+
+// said is the answer without what we make of it.
+func (a Answer) said() string {
 	if a.Status == 0 {
-		return fmt.Sprintf("%s: %s", a.Outcome, a.Reason)
+		return a.Reason
 	}
-	return fmt.Sprintf("%s: %d: %s", a.Outcome, a.Status, a.Reason)
+	return fmt.Sprintf("%d: %s", a.Status, a.Reason)
 }
 
 const (
-	quotaWait = time.Minute // where a 429 does not say how long
+	quotaWait = time.Minute // after a 429, at the least
 	maxWait   = time.Hour   // that we wait because FCM says so
 	maxReason = 500         // runes: a proxy answers with a page, and each probe logs it
 )

@@ -123,7 +123,7 @@ func (w *worker) call(ctx context.Context, p store.Push) (Answer, error) {
 
 // resultOf is what an answer means for the push and its token.
 func resultOf(p store.Push, a Answer) store.PushResult {
-	r := store.PushResult{Push: p, Code: string(a.Outcome), Reason: a.Error()}
+	r := store.PushResult{Push: p, Code: string(a.Outcome), Reason: a.said()}
 	switch a.Outcome {
 	case Sent:
 		r.Code, r.Reason = "", ""
