@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -44,13 +45,13 @@ type worker struct {
 	outage  Answer                     // what FCM, or the token endpoint, said of our credentials; zero: they are taken
 	asked   time.Time                  // when it last was
 	met     map[store.OperationID]bool // who met this outage
-	refuted map[store.OperationID]bool // who met the last one, which was over by FCM's own word
+	refuted map[store.OperationID]bool // who met one that was over by FCM's own word, and was told nothing else since
 }
 
 // New returns the worker of the queue pushes. Where s is nil, pushes are off: their operations
 // fail, and say so.
 func New(p pushes, s *Sender, c *queue.Connection, log *slog.Logger, counted *workers.Metrics, m *Metrics) workers.Worker {
-	w := &worker{pushes: p, pace: newPace(), metrics: m, log: log}
+	w := &worker{pushes: p, pace: newPace(), metrics: m, log: log, refuted: make(map[store.OperationID]bool)}
 	if s != nil {
 		w.fcm, w.patience = s, s.patience
 	}
@@ -113,9 +114,11 @@ func (w *worker) call(ctx context.Context, p store.Push) (Answer, error) {
 		return Answer{}, err
 	}
 	w.metrics.called(answer.Outcome, time.Since(started))
-	switch answer.Outcome {
-	case QuotaExceeded:
+	if answer.Outcome == QuotaExceeded {
 		w.pace.slow(time.Now())
+	}
+	if answer.Outcome != CredentialOutage {
+		w.acquit(p.ID)
 	}
 	w.metrics.pace.Set(w.pace.perSecond())
 	return answer, nil
@@ -155,12 +158,11 @@ func atLeast(rung store.Delay, wait time.Duration) store.Delay {
 
 // believes has everything wait until our credentials are taken again. The one alert for it is
 // the gauge's. A message that says so once more, after FCM has said that they are taken, is alone
-// to blame: it must not hold up all others.
+// to blame, for as long as it is told nothing else: it must not hold up all others.
 func (w *worker) believes(id store.OperationID, a Answer) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.refuted[id] {
-		delete(w.refuted, id)
 		return false
 	}
 	if w.outage.Outcome == "" {
@@ -172,6 +174,16 @@ func (w *worker) believes(id store.OperationID, a Answer) bool {
 	w.metrics.outage.Set(1)
 	return true
 }
+
+// acquit believes a message again that FCM takes our credentials for.
+func (w *worker) acquit(id store.OperationID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.refuted, id)
+}
+
+// mostRefuted bounds what is remembered of messages that may have ended elsewhere by now.
+const mostRefuted = 10_000
 
 // ready is the probe. FCM is asked only where it did not take our credentials, and not all the
 // time: it has our word that we would be back.
@@ -202,7 +214,11 @@ func (w *worker) ready(ctx context.Context) error {
 		w.outage = said
 		return said
 	}
-	w.outage, w.refuted = Answer{}, w.met
+	if len(w.refuted) > mostRefuted {
+		clear(w.refuted)
+	}
+	maps.Copy(w.refuted, w.met)
+	w.outage = Answer{}
 	w.metrics.outage.Set(0)
 	w.log.Info("FCM takes our credentials", "worker", "push")
 	return nil

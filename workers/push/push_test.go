@@ -77,7 +77,7 @@ func (s *scene) next() Answer {
 func (s *scene) worker() (*worker, *strings.Builder) {
 	logged := &strings.Builder{}
 	return &worker{
-		pushes: s, fcm: s, pace: newPace(), patience: time.Minute, metrics: NewMetrics(),
+		pushes: s, fcm: s, pace: newPace(), patience: time.Minute, metrics: NewMetrics(), refuted: make(map[store.OperationID]bool),
 		log: slog.New(slog.NewTextHandler(logged, nil)),
 	}, logged
 }
@@ -202,7 +202,7 @@ func TestAMessageThatAloneMeetsAnOutage(t *testing.T) {
 	denied := Answer{Outcome: CredentialOutage, Status: 403, Reason: "denied"}
 	p := made()
 	p.ID = store.OperationID{1}
-	s := &scene{push: p, answers: []Answer{denied, {Outcome: Sent}, denied, denied}}
+	s := &scene{push: p, answers: []Answer{denied, {Outcome: Sent}, denied, denied, {Outcome: Again}, denied}}
 	w, _ := s.worker()
 	w.patience = 0
 	if _, err := w.do(t.Context(), store.Ref{}); !queue.IsOutage(err) {
@@ -211,11 +211,17 @@ func TestAMessageThatAloneMeetsAnOutage(t *testing.T) {
 	if err := w.ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.do(t.Context(), store.Ref{}); err != nil || s.result.Code != "credential_outage" || s.result.Next == nil || s.result.Final {
-		t.Errorf("once more: %v; finished with %+v", err, s.result)
+	for _, when := range []string{"once more", "at its next attempt"} {
+		s.result = store.PushResult{}
+		if _, err := w.do(t.Context(), store.Ref{}); err != nil || s.result.Code != "credential_outage" || s.result.Next == nil || s.result.Final {
+			t.Errorf("%s: %v; finished with %+v", when, err, s.result)
+		}
+	}
+	if _, err := w.do(t.Context(), store.Ref{}); err != nil || s.result.Code != "again" {
+		t.Errorf("it fails otherwise: %v; finished with %+v", err, s.result)
 	}
 	if _, err := w.do(t.Context(), store.Ref{}); !queue.IsOutage(err) {
-		t.Errorf("at its next attempt: %v", err)
+		t.Errorf("and is denied after that: %v", err)
 	}
 }
 

@@ -67,14 +67,14 @@ func (s *Sender) Send(ctx context.Context, m *messaging.Message) (Answer, error)
 	return answerOf(err)
 }
 
-// Ping returns nil where FCM would take a message from us: it has one tried out that goes to
-// nobody.
+// Ping returns nil where FCM takes our credentials: it has a message tried out that goes to
+// nobody. Who cannot be asked has not said so.
 func (s *Sender) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	_, err := s.client.SendDryRun(ctx, &messaging.Message{Topic: "quittance-probe", Data: map[string]string{"action": "probe"}})
 	answer, err := answerOf(err)
-	if err == nil && answer.Outcome == CredentialOutage {
+	if err == nil && (answer.Outcome == CredentialOutage || answer.Outcome == Again) {
 		err = answer
 	}
 	return err

@@ -270,6 +270,10 @@ func TestAPingSaysWhetherMessagesAreTaken(t *testing.T) {
 	if err := s.Ping(t.Context()); err != nil {
 		t.Error(err)
 	}
+	nobody := sender(t, Config{URL: "http://127.0.0.1:1"})
+	if err := nobody.Ping(t.Context()); err == nil {
+		t.Error("nobody there: nil")
+	}
 }
 
 func TestCredentialsThatAreNone(t *testing.T) {
