@@ -70,8 +70,8 @@ func TestWhateverBecomesOfAttempts(t *testing.T) {
 		w := b.decide(results)
 
 		written := make(map[OperationID]int)
-		for _, e := range w.ends {
-			written[e.id]++
+		for _, id := range w.ends.ids {
+			written[id]++
 		}
 		for _, d := range w.delays {
 			written[d.id]++

@@ -167,7 +167,7 @@ func (s *Store) seeTo(ctx context.Context, tx pgx.Tx, late []*starting) error {
 	w := &callbackWrites{}
 	for _, c := range late {
 		if found := b.callbacks[c.ref.ID]; found != nil && found.believes(c.ref) {
-			c.see(b, found, w)
+			c.see(b, found, w, s.grace)
 		}
 	}
 	return s.writeCallbacks(ctx, tx, w)
@@ -175,11 +175,11 @@ func (s *Store) seeTo(ctx context.Context, tx pgx.Tx, late []*starting) error {
 
 // see takes the time for an attempt where one is to be made. Where the endpoint was enabled
 // since it was read, what is held here is released as all is that was held.
-func (c *starting) see(b *callbackBatch, found *lockedCallback, w *callbackWrites) {
+func (c *starting) see(b *callbackBatch, found *lockedCallback, w *callbackWrites, grace time.Duration) {
 	switch {
 	case c.wanted():
 		c.send = true
-		w.lease(found, c.call)
+		w.leases.add(found.id, c.call+grace)
 	case c.state == EndpointDisabled && !c.gone:
 		w.hold(found, found.status, found.attempts, found.replaying)
 		c.outcome = Outcome{Type: CallbackSend, Status: found.status, Code: "held", Waited: b.now.Sub(found.accepted)}

@@ -12,10 +12,10 @@ import (
 // at most, its attempt and its mark aside.
 type callbackWrites struct {
 	attempts  []CallbackResult
-	ends      []callbackEnd
+	ends      countedEnds
 	delays    []callbackDelay
 	used      []callbackStep // tried, and nothing more
-	leases    []callbackLease
+	leases    operationLeases
 	marks     []callbackMark
 	endpoints []*lockedEndpoint
 	gone      []InvoiceNumber // whose callbackUrl answered 410
@@ -28,23 +28,12 @@ type callbackStep struct {
 	attempts int
 }
 
-type callbackEnd struct {
-	callbackStep
-	refusal refusal
-}
-
 // callbackDelay has a callback looked at later, under another seq.
 type callbackDelay struct {
 	callbackStep
 	Delay
 	status Status
 	held   bool // for as long as its endpoint is disabled
-}
-
-// callbackLease keeps everybody else from enqueuing a callback that is being sent.
-type callbackLease struct {
-	id   OperationID
-	call time.Duration
 }
 
 // callbackMark is what only callbacks have. None is parked any more.
@@ -56,7 +45,7 @@ type callbackMark struct {
 func (c *lockedCallback) step(attempts int) callbackStep { return callbackStep{c.id, c.seq, attempts} }
 
 func (w *callbackWrites) end(c *lockedCallback, attempts int, why refusal) {
-	w.ends = append(w.ends, callbackEnd{c.step(attempts), why})
+	w.ends.add(c.id, attempts, why)
 }
 
 func (w *callbackWrites) retry(c *lockedCallback, attempts int, next Delay) {
@@ -76,10 +65,6 @@ func (w *callbackWrites) count(c *lockedCallback, attempts int) {
 	w.used = append(w.used, c.step(attempts))
 }
 
-func (w *callbackWrites) lease(c *lockedCallback, call time.Duration) {
-	w.leases = append(w.leases, callbackLease{c.id, call})
-}
-
 func (w *callbackWrites) mark(c *lockedCallback, held, replaying bool) {
 	w.marks = append(w.marks, callbackMark{c.id, held, replaying})
 }
@@ -94,10 +79,10 @@ func (w *callbackWrites) enqueues() bool {
 func (s *Store) writeCallbacks(ctx context.Context, tx pgx.Tx, w *callbackWrites) error {
 	batch := &pgx.Batch{}
 	keepAttempts(batch, w.attempts)
-	endCallbacks(batch, w.ends)
+	w.ends.write(batch)
 	s.delayCallbacks(batch, w.delays)
 	countAttempts(batch, w.used)
-	s.leaseCallbacks(batch, w.leases)
+	w.leases.write(batch)
 	markCallbacks(batch, w.marks)
 	writeEndpoints(batch, w.endpoints)
 	keepGone(batch, w.gone)
@@ -141,28 +126,6 @@ func keepAttempts(batch *pgx.Batch, all []CallbackResult) {
 		"ids": ids, "started": started, "seqs": seqs, "attempts": attempts, "outcomes": outcomes, "statuses": statuses,
 		"reasons": reasons, "answers": answers, "durations": durations,
 	})
-}
-
-// Whatever became of the message meanwhile, seq does not matter: the operation is locked.
-const endCallbacksSQL = `
-UPDATE operations o
-SET status = CASE d.code WHEN '' THEN 'succeeded' ELSE 'failed' END, error_code = nullif(d.code, ''), error_message = nullif(d.message, ''),
-    attempts = d.attempts, finished_at = clock_timestamp()
-FROM unnest(@ids::uuid[], @attempts::integer[], @codes::text[], @messages::text[]) AS d (id, attempts, code, message)
-WHERE o.id = d.id AND o.finished_at IS NULL`
-
-func endCallbacks(batch *pgx.Batch, all []callbackEnd) {
-	if len(all) == 0 {
-		return
-	}
-	var ids []OperationID
-	var attempts []int
-	var codes, messages []string
-	for _, e := range all {
-		ids, attempts = append(ids, e.id), append(attempts, e.attempts)
-		codes, messages = append(codes, e.refusal.code), append(messages, clip(e.refusal.message, 1000))
-	}
-	batch.Queue(endCallbacksSQL, pgx.NamedArgs{"ids": ids, "attempts": attempts, "codes": codes, "messages": messages}).Exec(affects(len(all)))
 }
 
 const delayCallbacksSQL = `
@@ -214,24 +177,6 @@ func countAttempts(batch *pgx.Batch, all []callbackStep) {
 		ids, attempts = append(ids, c.id), append(attempts, c.attempts)
 	}
 	batch.Queue(countCallbacksSQL, pgx.NamedArgs{"ids": ids, "attempts": attempts}).Exec(affects(len(all)))
-}
-
-const leaseCallbacksSQL = `
-UPDATE operations o
-SET due_at = now() + d.lease
-FROM unnest(@ids::uuid[], @leases::interval[]) AS d (id, lease)
-WHERE o.id = d.id AND ` + isOpen
-
-func (s *Store) leaseCallbacks(batch *pgx.Batch, all []callbackLease) {
-	if len(all) == 0 {
-		return
-	}
-	var ids []OperationID
-	var leases []time.Duration
-	for _, l := range all {
-		ids, leases = append(ids, l.id), append(leases, l.call+s.grace)
-	}
-	batch.Queue(leaseCallbacksSQL, pgx.NamedArgs{"ids": ids, "leases": leases}).Exec(affects(len(all)))
 }
 
 const markCallbacksSQL = `

@@ -133,29 +133,12 @@ func decidePushes(locked map[OperationID]*lockedPush, results []*pushed) (w push
 
 // pushWrites is what is to be stored about a set of pushes, whose operations are locked.
 type pushWrites struct {
-	ends     pushEnds
-	leases   []pushLease
+	ends     countedEnds
+	leases   operationLeases
 	attempts []pushAttempt
 	delays   []pushDelay
 	used     []pushAttempt // of these, the last ones
 	strikes  []strike
-}
-
-// pushEnds are the ends of pushes, and how many attempts were made by then.
-type pushEnds struct {
-	operationEnds
-	attempts []int
-}
-
-func (e *pushEnds) add(found *lockedPush, attempts int, why refusal) {
-	e.operationEnds.add(found.id, found.seq, why)
-	e.attempts = append(e.attempts, attempts)
-}
-
-// pushLease keeps everybody else from enqueuing a push that is being sent.
-type pushLease struct {
-	id   OperationID
-	wait time.Duration
 }
 
 type pushAttempt struct {
@@ -179,7 +162,7 @@ type strike struct {
 }
 
 func (w *pushWrites) end(found *lockedPush, r *pushed, why refusal) {
-	w.ends.add(found, found.attempts+1, why)
+	w.ends.add(found.id, found.attempts+1, why)
 	r.outcome = why.outcome(PushSend, found.waited)
 }
 

@@ -174,12 +174,12 @@ func (s *Store) seeToPushes(ctx context.Context, tx pgx.Tx, late []*pushStart) e
 			continue
 		}
 		if why := p.useless(); why != settled {
-			w.ends.add(found, found.attempts, why) // none was made now
+			w.ends.add(found.id, found.attempts, why) // none was made now
 			p.outcome = why.outcome(PushSend, found.waited)
 			continue
 		}
 		p.send = true
-		w.leases = append(w.leases, pushLease{found.id, p.call + s.grace})
+		w.leases.add(found.id, p.call+s.grace)
 	}
 	return s.writePushes(ctx, tx, w)
 }

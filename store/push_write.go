@@ -10,44 +10,13 @@ import (
 // writePushes stores it all with a handful of statements, whatever the number of pushes.
 func (s *Store) writePushes(ctx context.Context, tx pgx.Tx, w *pushWrites) error {
 	batch := &pgx.Batch{}
-	if len(w.ends.ids) > 0 {
-		batch.Queue(endPushesSQL, pgx.NamedArgs{
-			"ids": w.ends.ids, "attempts": w.ends.attempts, "codes": w.ends.codes, "messages": w.ends.messages,
-		}).Exec(affects(len(w.ends.ids)))
-	}
-	leasePushes(batch, w.leases)
+	w.ends.write(batch)
+	w.leases.write(batch)
 	recordAttempts(batch, w.attempts)
 	countUsed(batch, w.used)
 	s.delayPushes(batch, w.delays)
 	strikeTokens(batch, w.strikes)
 	return tx.SendBatch(ctx, batch).Close()
-}
-
-// A push that was given up, and arrived after all, has succeeded.
-const endPushesSQL = `
-UPDATE operations o
-SET status = CASE d.code WHEN '' THEN 'succeeded' ELSE 'failed' END,
-    error_code = nullif(d.code, ''), error_message = nullif(d.message, ''),
-    attempts = d.attempts, finished_at = clock_timestamp()
-FROM unnest(@ids::uuid[], @attempts::integer[], @codes::text[], @messages::text[]) AS d (id, attempts, code, message)
-WHERE o.id = d.id AND o.finished_at IS NULL`
-
-const leasePushesSQL = `
-UPDATE operations o
-SET due_at = now() + d.wait
-FROM unnest(@ids::uuid[], @waits::interval[]) AS d (id, wait)
-WHERE o.id = d.id AND ` + isOpen
-
-func leasePushes(batch *pgx.Batch, all []pushLease) {
-	if len(all) == 0 {
-		return
-	}
-	var ids []OperationID
-	var waits []time.Duration
-	for _, l := range all {
-		ids, waits = append(ids, l.id), append(waits, l.wait)
-	}
-	batch.Queue(leasePushesSQL, pgx.NamedArgs{"ids": ids, "waits": waits}).Exec(affects(len(all)))
 }
 
 // An attempt is counted once, however often its message is delivered.
