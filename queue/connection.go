@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +26,8 @@ var ErrNotConnected = errors.New("not connected to RabbitMQ")
 // Publish on one Connection and consume on another: a broker that is short of memory
 // stops reading from those that publish, and with them their acknowledgements.
 type Connection struct {
-	url, name string
+	nodes     []string // URLs; the first is tried next
+	name      string
 	log       *slog.Logger
 	metrics   *Metrics
 	connected prometheus.Gauge
@@ -35,15 +38,16 @@ type Connection struct {
 	epoch *epoch // nil while not connected
 }
 
-// Connect prepares a connection to the broker at url. It does not block and opens
+// Connect prepares a connection to the broker at urls: that of one node, or those of several
+// of a cluster with commas between them, of which any will do. It does not block and opens
 // nothing: Run does. The broker's own lists show the connection under name. Without
 // metrics it counts for itself.
-func Connect(url, name string, log *slog.Logger, m *Metrics) *Connection {
+func Connect(urls, name string, log *slog.Logger, m *Metrics) *Connection {
 	if m == nil {
 		m = NewMetrics()
 	}
 	c := &Connection{
-		url:       url,
+		nodes:     shuffled(strings.Split(urls, ",")),
 		name:      name,
 		log:       log.With("connection", name),
 		metrics:   m,
@@ -60,8 +64,10 @@ func Connect(url, name string, log *slog.Logger, m *Metrics) *Connection {
 // Consumers drain over this connection after their own context has ended, so ctx must
 // end after theirs have returned.
 func (c *Connection) Run(ctx context.Context) error {
-	if _, err := amqp.ParseURI(c.url); err != nil {
-		return errors.New("the AMQP URL is malformed") // the cause would quote its password
+	for _, node := range c.nodes {
+		if _, err := amqp.ParseURI(node); err != nil {
+			return errors.New("the AMQP URL is malformed") // the cause would quote its password
+		}
 	}
 	retry := newBackoff(100*time.Millisecond, 5*time.Second)
 	for ctx.Err() == nil {
@@ -105,7 +111,9 @@ func (c *Connection) Depth(ctx context.Context, queue string) (int, error) {
 // with the connection or with ctx. It returns once everything that the epoch started
 // has ended.
 func (c *Connection) runEpoch(ctx context.Context, opened func()) error {
-	connection, err := dial(ctx, c.url, c.name)
+	node := c.nodes[0]
+	c.nodes = append(c.nodes[1:], node) // whatever ends this epoch, the next one tries another node
+	connection, err := dial(ctx, node, c.name)
 	if err != nil {
 		return err
 	}
@@ -129,6 +137,12 @@ func (c *Connection) runEpoch(ctx context.Context, opened func()) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// shuffled spreads the connections of many processes over the nodes.
+func shuffled(nodes []string) []string {
+	rand.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
+	return nodes
 }
 
 func (c *Connection) become(e *epoch) {

@@ -304,9 +304,11 @@ quittance_publish_total{result="unknown"} 3
 
 func TestAMalformedURLIsAnErrorThatDoesNotQuoteIt(t *testing.T) {
 	t.Parallel()
-	err := queue.Connect("amqp://user:secret@host:port/", "x", discard(), nil).Run(t.Context())
-	if err == nil || strings.Contains(err.Error(), "secret") {
-		t.Errorf("run: %v, want an error without the password", err)
+	for _, urls := range []string{"amqp://user:secret@host:port/", "amqp://127.0.0.1:1/,amqp://user:secret@host:port/", ""} {
+		err := queue.Connect(urls, "x", discard(), nil).Run(t.Context())
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("run with %q: %v, want an error without the password", urls, err)
+		}
 	}
 }
 

@@ -117,6 +117,20 @@ func TestAnOperatorMayCloseTheConnection(t *testing.T) {
 	queuetest.Await(t, c.Changed, c.Ready)
 }
 
+// Of a cluster's nodes any one will do, and another one when that has gone.
+func TestANodeThatHasGoneIsReplacedByAnother(t *testing.T) {
+	t.Parallel()
+	url := queuetest.New(t)
+	first, throughFirst := queuetest.NewProxy(t, url)
+	second, throughSecond := queuetest.NewProxy(t, url)
+	c := queuetest.Connect(t, "amqp://127.0.0.1:1/,"+throughFirst+","+throughSecond)
+
+	first.Close()
+	queuetest.Await(t, c.Changed, func() bool { return second.Used() && c.Ready() })
+	second.Close()
+	queuetest.Await(t, c.Changed, func() bool { return !c.Ready() })
+}
+
 func TestDepth(t *testing.T) {
 	t.Parallel()
 	url := queuetest.New(t)

@@ -16,7 +16,7 @@ import (
 // config is all that the API reads from its environment.
 type config struct {
 	DatabaseURL string       `env:"DATABASE_URL,required,notEmpty"`         // postgres://…
-	AMQPURL     string       `env:"AMQP_URL,required,notEmpty"`             // amqp://…
+	AMQPURL     string       `env:"AMQP_URL,required,notEmpty"`             // amqp://…, or those of several nodes of a cluster with commas between them
 	SecretKey   store.Secret `env:"QUITTANCE_SECRET_KEY,required,notEmpty"` // 32 bytes in base64, the same for api and worker
 
 	HTTPAddr    string `env:"QUITTANCE_HTTP_ADDR" envDefault:"127.0.0.1:8000"`        // the public APIs

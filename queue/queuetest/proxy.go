@@ -46,7 +46,7 @@ func NewProxy(t testing.TB, amqpURL string) (*Proxy, string) {
 		flowing:  map[direction]chan struct{}{toBroker: flow(), toClient: flow()},
 	}
 	p.running.Go(p.accept)
-	t.Cleanup(p.close)
+	t.Cleanup(p.Close)
 	through.Host = listener.Addr().String()
 	return p, through.String()
 }
@@ -145,7 +145,15 @@ func (p *Proxy) copy(to, from net.Conn, d direction) {
 	}
 }
 
-func (p *Proxy) close() {
+// Used tells whether anybody has reached the broker by way of p.
+func (p *Proxy) Used() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.pairs) > 0
+}
+
+// Close ends the proxy for good: whoever was connected is cut off, and nobody gets in.
+func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
