@@ -99,10 +99,15 @@ func (l *load) payOne(random *rand.Rand) error {
 	if err != nil {
 		return err
 	}
+	l.accept(b, a)
+	return nil
+}
+
+// accept notes down what was answered to a bill's payment.
+func (l *load) accept(b bill, a answer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.accepted[b.number] = a.operation()
-	return nil
 }
 
 // topUpOne creates a recharge and commits it or, less often, rolls it back.

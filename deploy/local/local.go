@@ -219,7 +219,7 @@ func removeElsewhere(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(outside(abs)), removeVolumes(ctx, abs))
+	return errors.Join(os.RemoveAll(outside(abs)), os.RemoveAll(outside(abs)+standbySuffix), removeVolumes(ctx, abs))
 }
 
 // id tells the folders of one machine apart, in names that must be short.

@@ -100,7 +100,15 @@ func (p *Postgres) settle(o Options) error {
 		p.dir = outside(o.Dir)
 		o.step("postgresql's data is in " + p.dir + ": the user postgres cannot reach " + o.Dir)(nil)
 	}
-	return p.own(p.dir)
+	return p.settleIn(p.dir)
+}
+
+// settleIn makes a folder that only the server's user can read.
+func (p *Postgres) settleIn(dir string) error {
+	if p.account == nil {
+		return os.MkdirAll(dir, 0o700)
+	}
+	return p.own(dir)
 }
 
 // outside is where PostgreSQL's data goes when it cannot be in dir.
@@ -115,7 +123,7 @@ func (p *Postgres) reaches(dir string) bool {
 	return cmd.Run() == nil
 }
 
-// own makes a folder that only PostgreSQL's user can read. One that is there already must
+// own makes a folder for the user postgres, where this process is root. One that is there already must
 // be that user's own: in /var/tmp, anybody could have made it.
 func (p *Postgres) own(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err == nil {

@@ -29,8 +29,9 @@ type RabbitMQ struct {
 	*server
 	Ports Ports
 
-	bin string // folder of its scripts
-	ctl string // the script that runs rabbitmqctl against this node
+	bin     string // folder of its scripts
+	ctl     string // the script that runs rabbitmqctl against this node
+	cluster string // lines of its configuration that make it one of a cluster's nodes; "" for none
 }
 
 // URL is how to connect to the broker.
@@ -92,7 +93,7 @@ func newRabbitMQ(ctx context.Context, o Options, ports map[string]int) (*RabbitM
 // configure writes the node's files, each of which replaces one of the system's: a
 // private node must not read /etc/rabbitmq.
 func (r *RabbitMQ) configure() error {
-	conf, plugins := rabbitConf+"listeners.tcp.1 = "+hostPort(r.Ports.AMQP)+"\n", "[]."
+	conf, plugins := rabbitConf+r.cluster+"listeners.tcp.1 = "+hostPort(r.Ports.AMQP)+"\n", "[]."
 	if r.Ports.Management != 0 {
 		conf += "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = " + strconv.Itoa(r.Ports.Management) + "\n"
 		plugins = "[rabbitmq_management]."
@@ -111,7 +112,7 @@ func (r *RabbitMQ) env() []string {
 	in := func(name string) string { return filepath.Join(r.dir, name) }
 	return []string{
 		"HOME=" + r.dir, // of the Erlang cookie
-		"RABBITMQ_NODENAME=quittance-" + id(r.dir) + "@localhost",
+		"RABBITMQ_NODENAME=" + r.nodeName(),
 		"RABBITMQ_DIST_PORT=" + strconv.Itoa(r.Ports.Distribution),
 		"RABBITMQ_MNESIA_BASE=" + in("mnesia"),
 		"RABBITMQ_LOG_BASE=" + in("log"),
@@ -127,22 +128,37 @@ func (r *RabbitMQ) env() []string {
 	}
 }
 
-// startNative starts epmd, where Erlang's nodes find each other, and then the node.
+func (r *RabbitMQ) nodeName() string { return "quittance-" + id(r.dir) + "@localhost" }
+
+// startNative starts epmd and then the node.
 func (r *RabbitMQ) startNative(ctx context.Context) (*Process, error) {
+	if _, err := r.startEPMD(ctx, r.Ports.EPMD); err != nil {
+		return nil, err
+	}
+	return r.startNode(ctx)
+}
+
+// startEPMD starts Erlang's port mapper, where nodes find each other.
+func (s *server) startEPMD(ctx context.Context, port int) (*Process, error) {
 	epmd, err := findEPMD()
 	if err != nil {
 		return nil, err
 	}
-	names := exec.Command(epmd, "-address", "127.0.0.1", "-port", strconv.Itoa(r.Ports.EPMD))
-	names.Args[0] = filepath.Join(r.dir, "epmd") // by which endProcesses recognises it
+	names := exec.Command(epmd, "-address", "127.0.0.1", "-port", strconv.Itoa(port))
+	names.Args[0] = filepath.Join(s.dir, "epmd") // by which endProcesses recognises it
 	names.Env = cleanEnv()
-	if _, err := r.start(names, syscall.SIGKILL); err != nil {
+	p, err := s.start(names, syscall.SIGKILL)
+	if err != nil {
 		return nil, err
 	}
-	if err := listens(ctx, r.Ports.EPMD); err != nil {
+	if err := listens(ctx, port); err != nil {
 		return nil, fmt.Errorf("epmd: %w", err)
 	}
+	return p, nil
+}
 
+// startNode starts the node alone.
+func (r *RabbitMQ) startNode(context.Context) (*Process, error) {
 	node := exec.Command(filepath.Join(r.bin, "rabbitmq-server"))
 	// ALLOW_INPUT has the script become the Erlang machine instead of watching over it,
 	// so that our signals reach the machine itself; noinput takes the input away again.
