@@ -60,10 +60,24 @@ func TestInstallTools(t *testing.T) {
 		want  []string
 		fails bool
 	}{
-		"with apt-get":             {tools: []string{"apt-get"}, want: []string{"apt-get update", "apt-get install -y --no-install-recommends chromium poppler-utils"}},
-		"with brew":                {tools: []string{"brew"}, want: []string{"brew install chromium poppler"}},
-		"only what is missing":     {tools: []string{"brew", "pdftotext"}, want: []string{"brew install chromium"}},
-		"where nothing is missing": {tools: []string{"apt-get", "chromium-browser", "pdftotext"}},
+		"with apt-get": {
+			tools: []string{"apt-get", "service", "update-rc.d"},
+			want: []string{
+				"apt-get update", "apt-get install -y --no-install-recommends chromium poppler-utils prometheus",
+				"service prometheus stop", "update-rc.d prometheus disable",
+			},
+		},
+		"what starts no service": {
+			tools: []string{"apt-get", "promtool", "chromium"},
+			want:  []string{"apt-get update", "apt-get install -y --no-install-recommends poppler-utils"},
+		},
+		"a service that cannot be stopped": {
+			tools: []string{"apt-get", "pdftotext", "chromium"}, fails: true,
+			want: []string{"apt-get update", "apt-get install -y --no-install-recommends prometheus"},
+		},
+		"with brew":                {tools: []string{"brew"}, want: []string{"brew install chromium poppler prometheus"}},
+		"only what is missing":     {tools: []string{"brew", "pdftotext", "promtool"}, want: []string{"brew install chromium"}},
+		"where nothing is missing": {tools: []string{"apt-get", "chromium-browser", "pdftotext", "promtool"}},
 		"nothing to install with":  {fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
