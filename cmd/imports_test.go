@@ -36,6 +36,7 @@ var may = map[string][]string{
 	"api":                           {"store", "store/money"},
 	"api/":                          {"store", "store/money", "api"},
 	"deploy/local":                  {},
+	"deploy/prometheus":             {},
 }
 
 // Tests may also use what is made for them.
