@@ -13,6 +13,10 @@ Try:
   curl -s http://127.0.0.1:8000/api/invoicer/invoices/create -d '{"params":{"sessionId":"613f7045-03a2-4bbb-8ff8-e2202e71d41f","systemType":"ECOM"},"data":{"externalId":"1","type":"PAY","description":"tea","amount":10000}}'
      and open the paymentPageUrl that it answers
 
+Watch it, with Prometheus and its alerts on http://127.0.0.1:9090, Grafana on http://127.0.0.1:3000 (admin, admin):
+  prometheus --config.file=deploy/prometheus/prometheus.yaml --storage.tsdb.path=.local/prometheus --web.listen-address=127.0.0.1:9090
+  docker run --rm --network host -e GF_SERVER_HTTP_ADDR=127.0.0.1 -e PROMETHEUS_URL=http://127.0.0.1:9090 -v "$PWD/deploy/grafana/provisioning:/etc/grafana/provisioning" -v "$PWD/deploy/grafana:/var/lib/grafana/dashboards" grafana/grafana:12.2.0
+
 Ctrl-C stops everything and keeps the data.
 `
 
