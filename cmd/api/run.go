@@ -33,9 +33,12 @@ func run(ctx context.Context, environ map[string]string) error {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+	for _, warning := range cfg.Warnings() {
+		log.Warn("a setting is unsafe in production", "setting", warning)
+	}
 
 	books, err := store.Open(ctx, store.Config{
-		URL: cfg.DatabaseURL, Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, PublicURL: string(cfg.PublicURL), Grace: cfg.MessageGrace,
+		URL: string(cfg.DatabaseURL), Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, PublicURL: string(cfg.PublicURL), Grace: cfg.MessageGrace,
 	})
 	if err != nil {
 		return err
@@ -43,7 +46,7 @@ func run(ctx context.Context, environ map[string]string) error {
 	defer books.Close()
 
 	queueMetrics, relayMetrics, apiMetrics := queue.NewMetrics(), relay.NewMetrics(), api.NewMetrics()
-	connection := queue.Connect(cfg.AMQPURL, "api publisher", log, queueMetrics)
+	connection := queue.Connect(string(cfg.AMQPURL), "api publisher", log, queueMetrics)
 	defer workers.Begin(log, workers.Worker{Name: "connection", Run: connection.Run})()
 	publisher := queue.NewPublisher(connection)
 	defer workers.Begin(log, workers.Worker{Name: "publisher", Run: publisher.Run})()

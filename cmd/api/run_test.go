@@ -111,26 +111,3 @@ func TestAllProblemsOfAConfigurationAreSaidAtOnce(t *testing.T) {
 		}
 	}
 }
-
-func TestAPublicURLIsThatOfAHostWithoutASlashAtItsEnd(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]bool{
-		"http://127.0.0.1:8000":       true,
-		"https://pay.example":         true,
-		"https://shops.example/pay":   true,
-		"https://pay.example/":        false,
-		"https://pay.example?":        false,
-		"https://pay.example/#a":      false,
-		"https://bob:1@pay.example":   false,
-		"https://:443":                false,
-		"pay.example":                 false,
-		"//pay.example":               false,
-		"javascript:alert(1)//x.test": false,
-		"":                            false,
-	} {
-		var u publicURL
-		if err := u.UnmarshalText([]byte(text)); (err == nil) != want {
-			t.Errorf("%q: %v", text, err)
-		}
-	}
-}

@@ -2,24 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
-	"github.com/caarlos0/env/v11"
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/quittance/quittance/cmd/settings"
 	"github.com/quittance/quittance/migrations"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/money"
 	"github.com/quittance/quittance/workers/acquirer/acquirertest"
 )
-
-// config is what the command line reads from its environment.
-type config struct {
-	DatabaseURL string       `env:"DATABASE_URL,required,notEmpty"` // postgres://…
-	SecretKey   store.Secret `env:"QUITTANCE_SECRET_KEY"`           // 32 bytes in base64, as api and worker have it
-}
 
 // operator holds what the commands share.
 type operator struct{ environ map[string]string }
@@ -33,7 +28,7 @@ func newRoot(environ map[string]string) *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(o.migrate(), o.demo(), o.openBalance(), o.client(), o.user(), o.provider(), o.voucher(), o.recharge(), o.callback(), o.clock(),
-		o.dead(), o.bench(), o.benchCeiling())
+		o.dead(), o.settings(), o.bench(), o.benchCeiling())
 	for _, group := range root.Commands() {
 		refuseUnknown(group)
 	}
@@ -52,8 +47,8 @@ func refuseUnknown(cmd *cobra.Command) {
 	}
 }
 
-func (o *operator) config() (config, error) {
-	return env.ParseAsWithOptions[config](env.Options{Environment: o.environ})
+func (o *operator) config() (settings.Quittance, error) {
+	return settings.Read[settings.Quittance](o.environ)
 }
 
 // withStore opens the store for one command.
@@ -62,7 +57,7 @@ func (o *operator) withStore(ctx context.Context, f func(*store.Store) error) er
 	if err != nil {
 		return err
 	}
-	s, err := store.Open(ctx, store.Config{URL: cfg.DatabaseURL, Secret: cfg.SecretKey})
+	s, err := store.Open(ctx, store.Config{URL: string(cfg.DatabaseURL), Secret: cfg.SecretKey})
 	if err != nil {
 		return err
 	}
@@ -80,7 +75,7 @@ func (o *operator) migrate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			applied, err := migrations.Up(cmd.Context(), cfg.DatabaseURL)
+			applied, err := migrations.Up(cmd.Context(), string(cfg.DatabaseURL))
 			if err != nil {
 				return err
 			}
@@ -102,6 +97,9 @@ func (o *operator) demo() *cobra.Command {
 		Long:  "Load the accounts, sessions, invoices, cards, payments and balances that the examples of the original API documents name. What is there already is left alone.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.environ["QUITTANCE_ENV"] == string(settings.Production) {
+				return errors.New("the demo's credentials are known to everybody: production must not have them")
+			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error { return s.LoadDemo(cmd.Context(), acquirertest.TokenOf) })
 		},
 	}

@@ -19,6 +19,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/quittance/quittance/cmd/settings"
+	"github.com/quittance/quittance/deploy/local"
 	"github.com/quittance/quittance/workers"
 	"github.com/quittance/quittance/workers/acquirer/acquirertest"
 	"github.com/quittance/quittance/workers/push/fcmtest"
@@ -28,18 +30,26 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Getenv, "127.0.0.1:8090", "127.0.0.1:8091"); err != nil {
+	cfg, err := readConfig(local.Environ(os.Environ()))
+	if err == nil {
+		err = run(ctx, cfg, "127.0.0.1:8090", "127.0.0.1:8091")
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "sandbox:", err)
 		os.Exit(1)
 	}
 }
 
+// readConfig reports all problems at once. One of them is production, where a card that anybody
+// may use must not be taken.
+func readConfig(environ map[string]string) (settings.Sandbox, error) {
+	cfg, err := settings.Read[settings.Sandbox](environ)
+	return cfg, errors.Join(err, cfg.Refused())
+}
+
 // run serves until ctx ends.
-func run(ctx context.Context, getenv func(string) string, httpAddr, mailAddr string) (err error) {
-	acquirer, err := acquirertest.New(acquirertest.Config{
-		Folder: getenv("QUITTANCE_SANDBOX_DIR"),
-		Key:    getenv("QUITTANCE_ACQUIRER_KEY"),
-	})
+func run(ctx context.Context, cfg settings.Sandbox, httpAddr, mailAddr string) (err error) {
+	acquirer, err := acquirertest.New(acquirertest.Config{Folder: string(cfg.Folder), Key: cfg.AcquirerKey})
 	if err != nil {
 		return fmt.Errorf("acquirer: %w", err)
 	}

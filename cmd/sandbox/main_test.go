@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/quittance/quittance/cmd/settings"
 	"github.com/quittance/quittance/store/money"
 	"github.com/quittance/quittance/workers/acquirer"
 	"github.com/quittance/quittance/workers/acquirer/acquirertest"
@@ -43,7 +44,7 @@ func start(t *testing.T, folder string) (httpAddr, mailAddr string, end func()) 
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, func(string) string { return folder }, httpAddr, mailAddr)
+		ended <- run(ctx, settings.Sandbox{Folder: settings.Path(folder), AcquirerKey: folder}, httpAddr, mailAddr)
 	}()
 	for {
 		if _, err := show(httpAddr, "/healthz", nil); err == nil {
@@ -86,8 +87,7 @@ func client(t *testing.T, addr, key string) *acquirer.Client {
 	return c
 }
 
-// The folder's name stands for the acquirer's key as well: run is given one value for every
-// variable.
+// The folder's name stands for the acquirer's key as well.
 func TestTheOutsideWorld(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "sandbox")
@@ -139,7 +139,7 @@ func TestItDoesNotStartWithoutWhatItNeeds(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(context.Background(), func(string) string { return file }, free(t), free(t)); err == nil {
+	if err := run(context.Background(), settings.Sandbox{Folder: settings.Path(file)}, free(t), free(t)); err == nil {
 		t.Error("it runs with a folder that is a file")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -147,11 +147,10 @@ func TestItDoesNotStartWithoutWhatItNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	nothing := func(string) string { return "" }
-	if err := run(context.Background(), nothing, free(t), l.Addr().String()); err == nil {
+	if err := run(context.Background(), settings.Sandbox{}, free(t), l.Addr().String()); err == nil {
 		t.Error("it runs without its inbox")
 	}
-	if err := run(context.Background(), nothing, l.Addr().String(), free(t)); err == nil {
+	if err := run(context.Background(), settings.Sandbox{}, l.Addr().String(), free(t)); err == nil {
 		t.Error("it runs where another listens")
 	}
 }

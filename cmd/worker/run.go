@@ -33,10 +33,6 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	if err != nil {
 		return err
 	}
-	notifyURL, err := cfg.notifyURL()
-	if err != nil {
-		return err
-	}
 	bank, err := cfg.acquirer()
 	if err != nil {
 		return err
@@ -50,9 +46,12 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+	for _, warning := range cfg.Warnings() {
+		log.Warn("a setting is unsafe in production", "setting", warning)
+	}
 
 	books, err := store.Open(ctx, store.Config{
-		URL: cfg.DatabaseURL, Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, PublicURL: strings.TrimRight(cfg.PublicURL, "/"), Grace: cfg.MessageGrace,
+		URL: string(cfg.DatabaseURL), Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, PublicURL: string(cfg.PublicURL), Grace: cfg.MessageGrace,
 	})
 	if err != nil {
 		return err
@@ -62,11 +61,11 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	// Publishing and consuming have connections of their own: a broker that blocks
 	// publishers must not keep anybody from acknowledging.
 	queueMetrics, relayMetrics := queue.NewMetrics(), relay.NewMetrics()
-	publishing := queue.Connect(cfg.AMQPURL, "worker publisher", log, queueMetrics)
+	publishing := queue.Connect(string(cfg.AMQPURL), "worker publisher", log, queueMetrics)
 	defer workers.Begin(log, workers.Worker{Name: "publishing", Run: publishing.Run})()
 	publisher := queue.NewPublisher(publishing)
 	defer workers.Begin(log, workers.Worker{Name: "publisher", Run: publisher.Run})()
-	consuming := queue.Connect(cfg.AMQPURL, "worker consumer", log, queueMetrics)
+	consuming := queue.Connect(string(cfg.AMQPURL), "worker consumer", log, queueMetrics)
 	defer workers.Begin(log, workers.Worker{Name: "consuming", Run: consuming.Run})()
 
 	relayed := relay.New(books, publisher, log, relayMetrics)
@@ -76,7 +75,7 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	workerMetrics, cardMetrics, callbackMetrics := workers.NewMetrics(), card.NewMetrics(), callback.NewMetrics()
 	pushMetrics := push.NewMetrics()
 	deadMetrics, scheduleMetrics := deadletter.NewMetrics(), schedule.NewMetrics()
-	calling := card.Config{Timeout: cfg.AcquirerTimeout, NotifyURL: notifyURL}
+	calling := card.Config{Timeout: cfg.AcquirerTimeout, NotifyURL: cfg.notifyURL()}
 	kinds := map[string][]workers.Worker{
 		"payment":    {payment.New(books, consuming, log, workerMetrics)},
 		"card":       {card.New(books, bank, calling, consuming, log, workerMetrics, cardMetrics)},

@@ -254,7 +254,7 @@ func TestAllProblemsOfTheConfigurationAreReported(t *testing.T) {
 	if err == nil {
 		t.Fatal("it starts")
 	}
-	for _, problem := range []string{"DATABASE_URL", "AMQP_URL", "SecretKey", "MessageGrace", "QUITTANCE_PUBLIC_URL", "QUITTANCE_ACQUIRER_URL", "QUITTANCE_SMTP_URL", "CallbackAllow"} {
+	for _, problem := range []string{"DATABASE_URL", "AMQP_URL", "QUITTANCE_SECRET_KEY", "QUITTANCE_MESSAGE_GRACE", "QUITTANCE_PUBLIC_URL", "QUITTANCE_ACQUIRER_URL", "QUITTANCE_SMTP_URL", "QUITTANCE_CALLBACK_ALLOW"} {
 		if !strings.Contains(err.Error(), problem) {
 			t.Errorf("it says nothing of %s: %v", problem, err)
 		}

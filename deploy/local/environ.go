@@ -17,7 +17,8 @@ const envFile = ".local/env"
 
 // Environ returns the environment as a map, completed with what the checkout's
 // .local/env holds, so that `go run ./cmd/quittance demo` finds the servers of a running
-// `make run` by itself. A variable that is set, even to nothing, wins.
+// `make run` by itself. A variable that is set, even to nothing, wins; so does one whose value
+// stands in a file.
 //
 // The checkout is the closest folder with a go.mod, from the working directory upwards.
 // Where there is none, or where QUITTANCE_ENV is set to anything but development, the
@@ -38,6 +39,11 @@ func Environ(environ []string) map[string]string {
 	stored, err := ReadEnv(root)
 	if err != nil {
 		return env // unreadable for this user: then it is not this user's development either
+	}
+	for name := range stored {
+		if env[name+"_FILE"] != "" {
+			delete(stored, name) // it is set, by another way
+		}
 	}
 	maps.Copy(stored, env)
 	return stored

@@ -38,6 +38,10 @@ func TestEnviron(t *testing.T) {
 			dir: root, environ: []string{"AMQP_URL="},
 			want: map[string]string{"AMQP_URL": "", "DATABASE_URL": "postgres://local?sslmode=disable"},
 		},
+		"a variable whose value is in a file wins": {
+			dir: root, environ: []string{"DATABASE_URL_FILE=/run/secrets/database"},
+			want: map[string]string{"AMQP_URL": "amqp://local", "DATABASE_URL_FILE": "/run/secrets/database"},
+		},
 		"production is never completed": {
 			dir: root, environ: []string{"QUITTANCE_ENV=production"},
 			want: map[string]string{"QUITTANCE_ENV": "production"},

@@ -1,0 +1,69 @@
+package settings
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Environment says what an installation is for.
+type Environment string
+
+// Production is where nothing of development may be.
+const Production Environment = "production"
+
+// UnmarshalText takes the three that there are: a misspelt production would be none.
+func (e *Environment) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "production", "development", "test":
+		*e = Environment(text)
+		return nil
+	}
+	return errors.New("it must be production, development or test")
+}
+
+// Path names a file or a folder. It has no …_FILE of its own: nobody could tell whether that holds
+// a path or what is to be found there.
+type Path string
+
+// DatabaseURL is where PostgreSQL is.
+type DatabaseURL string
+
+// UnmarshalText takes what pgx takes. What pgx says of the rest may show a part of the password.
+func (d *DatabaseURL) UnmarshalText(text []byte) error {
+	if _, err := pgxpool.ParseConfig(string(text)); err != nil {
+		return errors.New("its special characters must be percent-encoded, its parameters known, and its certificates readable")
+	}
+	*d = DatabaseURL(text)
+	return nil
+}
+
+// AMQPURL is where RabbitMQ is.
+type AMQPURL string
+
+// UnmarshalText takes an address of a broker.
+func (a *AMQPURL) UnmarshalText(text []byte) error {
+	u, err := url.Parse(string(text))
+	if err != nil || (u.Scheme != "amqp" && u.Scheme != "amqps") || u.Hostname() == "" {
+		return errors.New("it begins with amqp:// or amqps:// and has a host, and its special characters must be percent-encoded")
+	}
+	*a = AMQPURL(text)
+	return nil
+}
+
+// PublicURL is what the addresses that we give away begin with.
+type PublicURL string
+
+// UnmarshalText accepts where a browser may be sent to. What it is followed by begins with a
+// slash, so it ends without.
+func (p *PublicURL) UnmarshalText(text []byte) error {
+	u, err := url.Parse(string(text))
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil ||
+		strings.ContainsAny(string(text), "?#") || strings.HasSuffix(string(text), "/") {
+		return errors.New("the public URL is not an http or https URL of a host, without a slash at its end")
+	}
+	*p = PublicURL(text)
+	return nil
+}
