@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/quittance/quittance/cmd/settings"
-	"github.com/quittance/quittance/migrations"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/money"
 	"github.com/quittance/quittance/workers/acquirer/acquirertest"
@@ -63,31 +62,6 @@ func (o *operator) withStore(ctx context.Context, f func(*store.Store) error) er
 	}
 	defer s.Close()
 	return f(s)
-}
-
-func (o *operator) migrate() *cobra.Command {
-	return &cobra.Command{
-		Use:   "migrate",
-		Short: "Bring the database to the newest schema",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := o.config()
-			if err != nil {
-				return err
-			}
-			applied, err := migrations.Up(cmd.Context(), string(cfg.DatabaseURL))
-			if err != nil {
-				return err
-			}
-			for _, name := range applied {
-				cmd.Println("applied", name)
-			}
-			if len(applied) == 0 {
-				cmd.Println("the schema is the newest")
-			}
-			return nil
-		},
-	}
 }
 
 func (o *operator) demo() *cobra.Command {
