@@ -26,7 +26,7 @@ type Common struct {
 // Servers are what api and worker cannot do without.
 type Servers struct {
 	DatabaseURL DatabaseURL  `env:"DATABASE_URL,required,notEmpty" doc:"PostgreSQL: postgres://user:password@host:5432/quittance?sslmode=verify-full; several hosts are allowed"`
-	AMQPURL     AMQPURL      `env:"AMQP_URL,required,notEmpty" doc:"RabbitMQ: amqps://user:password@host:5671/vhost"`
+	AMQPURL     AMQPURL      `env:"AMQP_URL,required,notEmpty" doc:"RabbitMQ: amqps://user:password@host:5671/vhost, or those of several nodes of a cluster with commas between them"`
 	SecretKey   store.Secret `env:"QUITTANCE_SECRET_KEY,required,notEmpty" doc:"what is stored encrypted is encrypted with it; the same for all commands, as openssl rand -base64 32 makes one"`
 
 	MessageGrace time.Duration `env:"QUITTANCE_MESSAGE_GRACE" envDefault:"30s" doc:"after which a message that has not been worked on counts as lost"`

@@ -79,7 +79,7 @@ func (w Worker) Warnings() []string {
 }
 
 func (s Servers) warnings() (warnings []string) {
-	if u, err := url.Parse(string(s.AMQPURL)); err == nil && u.Scheme == "amqp" && !loopback(u.Hostname()) {
+	if !s.AMQPURL.encrypted() {
 		warnings = append(warnings, "AMQP_URL: the connection is not encrypted: amqps:// is")
 	}
 	if !verified(string(s.DatabaseURL)) {

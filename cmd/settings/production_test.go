@@ -30,6 +30,7 @@ func TestWhatIsForDevelopmentIsRefusedInProductionOrWarnedOf(t *testing.T) {
 		"callbacks to anywhere":              {"QUITTANCE_CALLBACK_ALLOW=0.0.0.0/0", "", "QUITTANCE_CALLBACK_ALLOW"},
 		"callbacks to a private network":     {"QUITTANCE_CALLBACK_ALLOW=10.0.0.0/8", "", ""},
 		"a broker without TLS":               {"AMQP_URL=amqp://u:p@broker/q", "", "AMQP_URL"},
+		"one of two nodes without TLS":       {"AMQP_URL=amqps://u:p@one/q,amqp://u:p@two/q", "", "AMQP_URL"},
 		"a broker on this machine":           {"AMQP_URL=amqp://u:p@127.0.0.1/q", "", ""},
 		"a database without TLS":             {"DATABASE_URL=postgres://u:p@db/q?sslmode=disable", "", "DATABASE_URL"},
 		"a database that may do without":     {"DATABASE_URL=postgres://u:p@db/q", "", "DATABASE_URL"},

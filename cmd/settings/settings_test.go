@@ -96,6 +96,7 @@ func TestAFileThatHoldsNoValueIsAnErrorThatDoesNotShowIt(t *testing.T) {
 		"it holds no duration":      {with("QUITTANCE_ADMISSION_AGE_FILE=" + file(t, secret)), "QUITTANCE_ADMISSION_AGE_FILE: what the file holds is no duration"},
 		"it holds no database":      {with("DATABASE_URL=", "DATABASE_URL_FILE="+file(t, secret)), "DATABASE_URL_FILE: what the file holds is no PostgreSQL URL"},
 		"a password is not escaped": {with("DATABASE_URL=postgres://u:" + secret + "@db/q"), "DATABASE_URL: no PostgreSQL URL: its special characters must be percent-encoded"},
+		"one node is no URL":        {with("AMQP_URL=amqp://u:p@one/,two"), "AMQP_URL: no AMQP URL"},
 		"and the broker's is not":   {with("AMQP_URL=amqp://u:" + secret + "@broker/"), "AMQP_URL: no AMQP URL"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,17 +40,30 @@ func (d *DatabaseURL) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// AMQPURL is where RabbitMQ is.
+// AMQPURL is where RabbitMQ is: the URL of one node, or those of several of a cluster with commas
+// between them.
 type AMQPURL string
 
-// UnmarshalText takes an address of a broker.
+// UnmarshalText takes addresses of a broker.
 func (a *AMQPURL) UnmarshalText(text []byte) error {
-	u, err := url.Parse(string(text))
-	if err != nil || (u.Scheme != "amqp" && u.Scheme != "amqps") || u.Hostname() == "" {
-		return errors.New("it begins with amqp:// or amqps:// and has a host, and its special characters must be percent-encoded")
+	for node := range strings.SplitSeq(string(text), ",") {
+		u, err := url.Parse(node)
+		if err != nil || (u.Scheme != "amqp" && u.Scheme != "amqps") || u.Hostname() == "" {
+			return errors.New("each begins with amqp:// or amqps:// and has a host, and special characters must be percent-encoded")
+		}
 	}
 	*a = AMQPURL(text)
 	return nil
+}
+
+// encrypted says whether all that is sent to other machines is.
+func (a AMQPURL) encrypted() bool {
+	for node := range strings.SplitSeq(string(a), ",") {
+		if u, err := url.Parse(node); err == nil && u.Scheme == "amqp" && !loopback(u.Hostname()) {
+			return false
+		}
+	}
+	return true
 }
 
 // PublicURL is what the addresses that we give away begin with.
