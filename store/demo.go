@@ -33,7 +33,7 @@ var demoAccounts = []demoAccount{
 	{id: 4, session: "5b0c9e1d-3a74-4f0e-8b52-c9d1e7f3a604", number: "1002a8ea371fa1c582cb6f158f8c8be7cf17cba2", device: "c6a2f19d0e8b7453a1fd", created: "2019-09-13 20:30:00", opening: 100_000_00},
 	{id: 5, session: "e4d7a8b2-91c6-4c35-a0fd-7b6e5f2c1d05", number: "1003a8ea371fa1c582cb6f158f8c8be7cf17cba3", device: "9e35d7b1f0c4826ad91b", created: "2019-09-13 20:40:00"},
 	{id: 6, session: "ccf619e5-f1a8-466b-93a1-7a1e23bae5ec", number: "d80f5b2c9a6e71348f0ad3c5b6e92714fa05c8d3", device: "27fa8e6c1b09d4537ea0", created: "2019-09-14 20:00:00", opening: 100_000_00},
-	{id: 12, session: "99a9cc31-84a7-47f5-8f69-bd00dc91a35a", number: "b29de584e7022238bb2d3c4d790e435cbc5faa59", device: "9acddb9b276bb242a228", created: "2019-09-14 22:02:27", opening: 100_000_00},
+	{id: 12, session: "99a9cc31-84a7-47f5-8f69-bd00dc91a35a", number: bobsAccount, device: "9acddb9b276bb242a228", created: "2019-09-14 22:02:27", opening: 100_000_00},
 	{id: 17, session: "ab0e0bdb-7a22-4db5-bbcc-1a77b5d0bafe", number: "a9eb5169ada8ad3923bc64d370ffca7e5619a04c", device: "b82d95961b1eb9886178", created: "2019-09-15 00:38:32"},
 	{
 		id: 27, session: "6671d112-3579-4857-8eac-d08dd9b38004", number: "34444777c294e1e8657aa6068ee3090f8e300faa", device: "dc36699179e667934d2e", created: "2019-09-15 10:43:13",
@@ -64,7 +64,7 @@ func demoInvoices() []demoInvoice {
 	small.Amount.Minor, small.Description, small.Items = 1000, "teetee", nil
 	listed, paid := small, small
 	listed.Number, listed.Session = demoNumber("b556ce38-d720-11e9-9468-8c1645e90d4c"), "ccf619e5-f1a8-466b-93a1-7a1e23bae5ec"
-	paid.Number, paid.Payer = demoNumber("f625c064-d73d-11e9-854b-0cc47a75a680"), "b29de584e7022238bb2d3c4d790e435cbc5faa59"
+	paid.Number, paid.Payer = demoNumber("f625c064-d73d-11e9-854b-0cc47a75a680"), bobsAccount
 	return []demoInvoice{
 		{asked, "2019-09-15T07:37:41.657Z"},
 		{shown, "2019-09-15T06:14:16.860Z"},

@@ -3,7 +3,9 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/quittance/quittance/cmd/settings"
 	"github.com/quittance/quittance/migrations"
+	"github.com/quittance/quittance/store"
 )
 
 func (o *operator) migrate() *cobra.Command {
@@ -16,7 +18,9 @@ func (o *operator) migrate() *cobra.Command {
 With --runtime and --reader these roles, which exist already, hold exactly the privileges that
 they need afterwards: the runtime's is for api, worker and this command line, which read and
 write, but change and delete nothing that has happened; the reader's is for audits and reports.
-Name them at every migration: a new table is nobody's but its owner's.`,
+Name them at every migration: a new table is nobody's but its owner's.
+
+In production it says what the database holds that only development should.`,
 		Example: `  quittance migrate
   quittance migrate --runtime quittance_runtime --reader quittance_reader`,
 		Args: cobra.NoArgs,
@@ -35,7 +39,10 @@ Name them at every migration: a new table is nobody's but its owner's.`,
 			if len(applied) == 0 {
 				cmd.Println("the schema is the newest")
 			}
-			return grant(cmd, string(cfg.DatabaseURL), roles)
+			if err := grant(cmd, string(cfg.DatabaseURL), roles); err != nil || cfg.Environment != settings.Production {
+				return err
+			}
+			return o.withStore(cmd.Context(), func(s *store.Store) error { return warn(cmd, s) })
 		},
 	}
 	cmd.Flags().StringVar(&roles.Runtime, "runtime", "", "the role of api, worker and this command line")
@@ -56,4 +63,13 @@ func grant(cmd *cobra.Command, database string, roles migrations.Roles) error {
 		}
 	}
 	return nil
+}
+
+// warn says what is unsafe, where it does not spoil the output.
+func warn(cmd *cobra.Command, s *store.Store) error {
+	found, err := s.Unsafe(cmd.Context())
+	for _, sentence := range found {
+		cmd.PrintErrln("unsafe in production:", sentence)
+	}
+	return err
 }
