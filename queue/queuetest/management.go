@@ -2,6 +2,7 @@ package queuetest
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -96,6 +97,23 @@ func Limit(t testing.TB, amqpURL, name string, n int) {
 		m.read(t, "/api/queues/"+at+"/"+url.PathEscape(name), &q)
 		return q.Policy == "limit"
 	})
+}
+
+// Limited makes a user who may configure, write and read only the names that a regular
+// expression fits, and returns the virtual host's URL with that user.
+func Limited(t testing.TB, amqpURL, names string) string {
+	t.Helper()
+	u, err := url.Parse(amqpURL)
+	if err != nil {
+		t.Fatal("the AMQP URL is not a URL")
+	}
+	name, password := "test-"+strings.ToLower(rand.Text()), rand.Text()
+	m := management(t)
+	m.must(t, "PUT", "/api/users/"+name, map[string]string{"password": password, "tags": ""})
+	t.Cleanup(func() { m.must(t, "DELETE", "/api/users/"+name, nil) })
+	m.must(t, "PUT", "/api/permissions/"+vhost(t, amqpURL)+"/"+name, map[string]string{"configure": names, "write": names, "read": names})
+	u.User = url.UserPassword(name, password)
+	return u.String()
 }
 
 // CloseConnections closes every connection to the virtual host, as an operator would,
