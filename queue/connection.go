@@ -31,6 +31,7 @@ type Connection struct {
 	log       *slog.Logger
 	metrics   *Metrics
 	connected prometheus.Gauge
+	blocked   prometheus.Gauge
 
 	changed signal // epoch, blocked, or a publisher's lanes
 
@@ -52,8 +53,10 @@ func Connect(urls, name string, log *slog.Logger, m *Metrics) *Connection {
 		log:       log.With("connection", name),
 		metrics:   m,
 		connected: m.connected.WithLabelValues(name),
+		blocked:   m.blocked.WithLabelValues(name),
 	}
 	c.connected.Set(0)
+	c.blocked.Set(0)
 	return c
 }
 
@@ -117,7 +120,8 @@ func (c *Connection) runEpoch(ctx context.Context, opened func()) error {
 	if err != nil {
 		return err
 	}
-	e := newEpoch(connection, c.changed.notify)
+	e := newEpoch(connection, c.showBlocked)
+	defer c.blocked.Set(0)
 	defer e.end()
 
 	if err := e.once(ctx, declare); err != nil {
@@ -150,12 +154,21 @@ func (c *Connection) become(e *epoch) {
 	c.epoch = e
 	c.mu.Unlock()
 
-	if e != nil {
-		c.connected.Set(1)
-	} else {
-		c.connected.Set(0)
-	}
+	c.connected.Set(gauged(e != nil))
 	c.changed.notify()
+}
+
+func (c *Connection) showBlocked(blocked bool) {
+	c.blocked.Set(gauged(blocked))
+	c.changed.notify()
+}
+
+// gauged is how a gauge says yes or no.
+func gauged(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // present returns the epoch that is, or nil.

@@ -26,7 +26,7 @@ type epoch struct {
 
 // newEpoch takes over connection; changed is called when the broker blocks or
 // unblocks it.
-func newEpoch(connection *amqp.Connection, changed func()) *epoch {
+func newEpoch(connection *amqp.Connection, changed func(blocked bool)) *epoch {
 	e := &epoch{
 		connection: connection,
 		closed:     connection.NotifyClose(make(chan *amqp.Error, 1)),
@@ -36,7 +36,7 @@ func newEpoch(connection *amqp.Connection, changed func()) *epoch {
 	e.tasks.Go(func() {
 		for b := range blockings {
 			e.blocked.Store(b.Active)
-			changed()
+			changed(b.Active)
 		}
 	})
 	return e

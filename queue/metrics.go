@@ -10,6 +10,7 @@ type Metrics struct {
 	batch     *prometheus.HistogramVec
 	handle    *prometheus.HistogramVec
 	connected *prometheus.GaugeVec
+	blocked   *prometheus.GaugeVec
 }
 
 // The closed sets of labels. A paused message is counted each time that its handler
@@ -51,6 +52,10 @@ func NewMetrics() *Metrics {
 			Name: "quittance_amqp_connected",
 			Help: "Whether the connection of this name is open and has declared its queues.",
 		}, []string{"connection"}),
+		blocked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "quittance_amqp_blocked",
+			Help: "Whether the broker, short of memory or disk space, has stopped reading from the connection of this name.",
+		}, []string{"connection"}),
 	}
 	m.showAll()
 	return m
@@ -58,7 +63,7 @@ func NewMetrics() *Metrics {
 
 // Collectors lists everything to register.
 func (m *Metrics) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.publish, m.consume, m.batch, m.handle, m.connected}
+	return []prometheus.Collector{m.publish, m.consume, m.batch, m.handle, m.connected, m.blocked}
 }
 
 func (m *Metrics) showAll() {

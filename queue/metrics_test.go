@@ -29,6 +29,7 @@ func TestEveryMetricIsVisibleFromTheStart(t *testing.T) {
 		"quittance_batch_size":     queues,
 		"quittance_handle_seconds": queues,
 		"quittance_amqp_connected": 1,
+		"quittance_amqp_blocked":   1,
 	}
 	for _, family := range families {
 		name := family.GetName()

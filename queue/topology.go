@@ -57,6 +57,15 @@ var rungs = []struct {
 // DeadQueue names the queue that keeps the dead letters of a work queue.
 func DeadQueue(work string) string { return work + ".dead" }
 
+// RungQueues lists the queues of the retry ladder, shortest delay first.
+func RungQueues() []string {
+	names := make([]string, len(rungs))
+	for i, r := range rungs {
+		names[i] = rungQueue(r.name)
+	}
+	return names
+}
+
 // Rungs lists the delays that the broker can hold a message for, shortest first.
 func Rungs() []time.Duration {
 	delays := make([]time.Duration, len(rungs))

@@ -81,6 +81,26 @@ func (p *Proxy) Release() {
 	}
 }
 
+// Block tells every client what a broker that is short of memory tells those that publish; such
+// a one is short of it for everybody. The clients must be quiet: it goes between two frames.
+func (p *Proxy) Block(t testing.TB) { p.say(t, "\x00\x0a\x00\x3c\x03low") }
+
+// Unblock tells them that it is over.
+func (p *Proxy) Unblock(t testing.TB) { p.say(t, "\x00\x0a\x00\x3d") }
+
+// say sends the method, as AMQP 0-9-1 has it in section 4.2: a frame of type 1, on channel 0.
+func (p *Proxy) say(t testing.TB, method string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for client := range p.pairs {
+		frame := append([]byte{1, 0, 0, 0, 0, 0, byte(len(method))}, method+"\xce"...)
+		if _, err := client.Write(frame); err != nil {
+			t.Errorf("say it to the client: %v", err)
+		}
+	}
+}
+
 func (p *Proxy) stop(d direction) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
