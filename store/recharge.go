@@ -61,7 +61,7 @@ func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
 // take all that is open for nothing, and read all of it.
 const openRechargeOperation = `
 LEFT JOIN LATERAL (
-	SELECT o.id, o.type
+	SELECT o.id, o.type, o.status, o.created_at
 	FROM operations o
 	WHERE o.resource = r.id AND o.finished_at IS NULL
 	  AND o.type IN ('recharge.commit', 'recharge.rollback', 'recharge.expire', 'recharge.late')
