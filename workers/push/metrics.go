@@ -35,7 +35,7 @@ func NewMetrics() *Metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 25},
 		}),
 		outage: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "quittance_push_credential_outage",
+			Name: "quittance_push_outage",
 			Help: "1 while FCM does not take our credentials, or none are to be had, and pushes wait for that to end.",
 		}),
 		pace: prometheus.NewGauge(prometheus.GaugeOpts{
