@@ -37,6 +37,7 @@ var may = map[string][]string{
 	"api/":                          {"store", "store/money", "api"},
 	"deploy/local":                  {},
 	"deploy/prometheus":             {},
+	"deploy/docs/docstest":          {},
 }
 
 // Tests may also use what is made for them.

@@ -6,9 +6,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/IBM/pgxpoolprometheus"
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/quittance/quittance/api"
 	"github.com/quittance/quittance/api/callback"
 	"github.com/quittance/quittance/api/invoicer"
@@ -45,12 +42,12 @@ func run(ctx context.Context, environ map[string]string) error {
 	}
 	defer books.Close()
 
-	queueMetrics, relayMetrics, apiMetrics := queue.NewMetrics(), relay.NewMetrics(), api.NewMetrics()
-	connection := queue.Connect(string(cfg.AMQPURL), "api publisher", log, queueMetrics)
+	m := newMetrics(books)
+	connection := queue.Connect(string(cfg.AMQPURL), "api publisher", log, m.queue)
 	defer workers.Begin(log, workers.Worker{Name: "connection", Run: connection.Run})()
 	publisher := queue.NewPublisher(connection)
 	defer workers.Begin(log, workers.Worker{Name: "publisher", Run: publisher.Run})()
-	relayed := relay.New(books, publisher, log, relayMetrics)
+	relayed := relay.New(books, publisher, log, m.relay)
 	books.OnOutbox(relayed.Wake)
 	defer workers.Begin(log, workers.Worker{Name: "relay", Run: relayed.Run})()
 
@@ -76,18 +73,17 @@ func run(ctx context.Context, environ map[string]string) error {
 		}),
 		operation.New(books, waiter),
 	}
-	handler, err := api.New(api.Config{CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, Log: log, Metrics: apiMetrics}, slices.Concat(page, apis)...)
+	handler, err := api.New(api.Config{CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, Log: log, Metrics: m.api}, slices.Concat(page, apis)...)
 	if err != nil {
 		return err
 	}
 
-	registry := workers.Registry(queueMetrics.Collectors(), relayMetrics.Collectors(), apiMetrics.Collectors(),
-		[]prometheus.Collector{pgxpoolprometheus.NewCollector(books.Pool(), map[string]string{"db": "quittance"})})
+	registry := m.registry()
 	// The API is ready without the broker: what it accepts meanwhile waits in the outbox.
 	monitor := workers.Worker{Name: "monitor", Run: func(ctx context.Context) error {
 		return workers.Monitor(ctx, cfg.MonitorAddr, registry, workers.Check{Name: "postgresql", Test: books.Ready})
 	}}
-	defer workers.Begin(log, monitor)()
+	defer workers.Begin(log, monitor, workers.Worker{Name: "database", Run: m.database.Run})()
 
 	log.Info("api starts", "addr", cfg.HTTPAddr)
 	return workers.Serve(ctx, cfg.HTTPAddr, handler)

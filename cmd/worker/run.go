@@ -9,15 +9,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/IBM/pgxpoolprometheus"
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/workers"
 	"github.com/quittance/quittance/workers/callback"
 	"github.com/quittance/quittance/workers/card"
 	"github.com/quittance/quittance/workers/deadletter"
+	"github.com/quittance/quittance/workers/gauge"
 	"github.com/quittance/quittance/workers/payment"
 	"github.com/quittance/quittance/workers/push"
 	"github.com/quittance/quittance/workers/receipt"
@@ -60,46 +58,42 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 
 	// Publishing and consuming have connections of their own: a broker that blocks
 	// publishers must not keep anybody from acknowledging.
-	queueMetrics, relayMetrics := queue.NewMetrics(), relay.NewMetrics()
-	publishing := queue.Connect(string(cfg.AMQPURL), "worker publisher", log, queueMetrics)
+	m := newMetrics(books)
+	publishing := queue.Connect(string(cfg.AMQPURL), "worker publisher", log, m.queue)
 	defer workers.Begin(log, workers.Worker{Name: "publishing", Run: publishing.Run})()
 	publisher := queue.NewPublisher(publishing)
 	defer workers.Begin(log, workers.Worker{Name: "publisher", Run: publisher.Run})()
-	consuming := queue.Connect(string(cfg.AMQPURL), "worker consumer", log, queueMetrics)
+	consuming := queue.Connect(string(cfg.AMQPURL), "worker consumer", log, m.queue)
 	defer workers.Begin(log, workers.Worker{Name: "consuming", Run: consuming.Run})()
 
-	relayed := relay.New(books, publisher, log, relayMetrics)
+	relayed := relay.New(books, publisher, log, m.relay)
 	books.OnOutbox(relayed.Wake)
 	defer workers.Begin(log, workers.Worker{Name: "relay", Run: relayed.Run})()
 
-	workerMetrics, cardMetrics, callbackMetrics := workers.NewMetrics(), card.NewMetrics(), callback.NewMetrics()
-	pushMetrics := push.NewMetrics()
-	deadMetrics, scheduleMetrics := deadletter.NewMetrics(), schedule.NewMetrics()
 	calling := card.Config{Timeout: cfg.AcquirerTimeout, NotifyURL: cfg.notifyURL()}
 	kinds := map[string][]workers.Worker{
-		"payment":    {payment.New(books, consuming, log, workerMetrics)},
-		"card":       {card.New(books, bank, calling, consuming, log, workerMetrics, cardMetrics)},
-		"recharge":   {recharge.New(books, consuming, log, workerMetrics)},
-		"callback":   callback.New(books, cfg.callback(), consuming, log, workerMetrics, callbackMetrics),
-		"receipt":    {receipt.New(books, mailer, consuming, log, workerMetrics)},
-		"push":       {push.New(books, pusher, consuming, log, workerMetrics, pushMetrics)},
-		"schedule":   {schedule.New(books, consuming, log, scheduleMetrics)},
-		"deadletter": deadletter.New(books, consuming, log, deadMetrics),
+		"payment":    {payment.New(books, consuming, log, m.workers)},
+		"card":       {card.New(books, bank, calling, consuming, log, m.workers, m.card)},
+		"recharge":   {recharge.New(books, consuming, log, m.workers)},
+		"callback":   callback.New(books, cfg.callback(), consuming, log, m.workers, m.callback),
+		"receipt":    {receipt.New(books, mailer, consuming, log, m.workers)},
+		"push":       {push.New(books, pusher, consuming, log, m.workers, m.push)},
+		"schedule":   {schedule.New(books, consuming, log, m.schedule)},
+		"deadletter": deadletter.New(books, consuming, log, m.deadletter),
+		"gauge":      gauge.New(books, consuming, log, m.gauge),
 	}
 	chosen, err := choose(kinds, names)
 	if err != nil {
 		return err
 	}
 
-	registry := workers.Registry(queueMetrics.Collectors(), relayMetrics.Collectors(), workerMetrics.Collectors(),
-		cardMetrics.Collectors(), callbackMetrics.Collectors(), pushMetrics.Collectors(), deadMetrics.Collectors(), scheduleMetrics.Collectors(),
-		[]prometheus.Collector{pgxpoolprometheus.NewCollector(books.Pool(), map[string]string{"db": "quittance"})})
+	registry := m.registry()
 	monitor := workers.Worker{Name: "monitor", Run: func(ctx context.Context) error {
 		return workers.Monitor(ctx, cfg.MonitorAddr, registry,
 			workers.Check{Name: "postgresql", Test: books.Ready},
 			workers.Check{Name: "rabbitmq", Test: func(context.Context) error { return connected(publisher, consuming) }})
 	}}
-	defer workers.Begin(log, monitor)()
+	defer workers.Begin(log, monitor, workers.Worker{Name: "database", Run: m.database.Run})()
 
 	log.Info("worker runs", "workers", len(chosen))
 	workers.Run(ctx, log, chosen...)
