@@ -68,7 +68,7 @@ type Worker struct {
 	Cards
 
 	MonitorAddr   string `env:"QUITTANCE_WORKER_MONITOR_ADDR" envDefault:"127.0.0.1:9102" doc:"where metrics and health of the worker listen; not for the public"`
-	DatabaseConns int32  `env:"QUITTANCE_WORKER_DATABASE_CONNS" envDefault:"12" doc:"connections of one worker to PostgreSQL, at most; about one for each thing that it does at the same time"`
+	DatabaseConns int32  `env:"QUITTANCE_WORKER_DATABASE_CONNS" envDefault:"13" doc:"connections of one worker to PostgreSQL, at most; about one for each thing that it does at the same time"`
 
 	CallbackAllow   []netip.Prefix `env:"QUITTANCE_CALLBACK_ALLOW" doc:"private networks that callbacks may go to, as 10.1.0.0/16,10.2.0.0/16; empty: none"`
 	CallbackTimeout time.Duration  `env:"QUITTANCE_CALLBACK_TIMEOUT" envDefault:"15s" doc:"of one attempt, from the lookup of its host to the end of the answer"`
