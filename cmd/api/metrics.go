@@ -16,18 +16,20 @@ type metrics struct {
 	queue    *queue.Metrics
 	relay    *relay.Metrics
 	api      *api.Metrics
+	acquirer *prometheus.CounterVec
 	database *workers.Database
 	pool     prometheus.Collector
 }
 
 func newMetrics(books *store.Store) *metrics {
 	return &metrics{
-		queue: queue.NewMetrics(), relay: relay.NewMetrics(), api: api.NewMetrics(),
+		queue: queue.NewMetrics(), relay: relay.NewMetrics(), api: api.NewMetrics(), acquirer: newTokenCalls(),
 		database: workers.WatchDatabase(books.Ready),
 		pool:     pgxpoolprometheus.NewCollector(books.Pool(), map[string]string{"db": "quittance"}),
 	}
 }
 
 func (m *metrics) registry() *prometheus.Registry {
-	return workers.Registry(m.queue.Collectors(), m.relay.Collectors(), m.api.Collectors(), m.database.Collectors(), []prometheus.Collector{m.pool})
+	return workers.Registry(m.queue.Collectors(), m.relay.Collectors(), m.api.Collectors(), m.database.Collectors(),
+		[]prometheus.Collector{m.acquirer, m.pool})
 }

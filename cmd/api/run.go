@@ -25,7 +25,7 @@ func run(ctx context.Context, environ map[string]string) error {
 	if err != nil {
 		return err
 	}
-	cards, err := cfg.acquirer()
+	bank, err := cfg.acquirer()
 	if err != nil {
 		return err
 	}
@@ -55,6 +55,7 @@ func run(ctx context.Context, environ map[string]string) error {
 	admission := api.NewAdmission(books.OldestUntried, publisher.Ready, cfg.AdmissionAge)
 	defer workers.Begin(log, workers.Worker{Name: "waiter", Run: waiter.Run}, workers.Worker{Name: "admission", Run: admission.Run})()
 
+	cards := tokeniser{bank, m.acquirer}
 	page, err := payPage(cfg, books, waiter, admission, cards)
 	if err != nil {
 		return err
@@ -66,7 +67,7 @@ func run(ctx context.Context, environ map[string]string) error {
 		recharge.New(recharge.Config{Books: books, Waiter: waiter, Admission: admission, Callers: api.Bearers{Tokens: books, Scope: store.ScopeCredit}}),
 		recharge.NewAuth(recharge.AuthConfig{Tokens: books, Limit: api.NewRateLimit(cfg.TokenRate)}),
 		invoicer.New(invoicer.Config{
-			Books: books, Tokeniser: tokeniser{cards}, Waiter: waiter, SessionLimit: api.NewRateLimit(cfg.SessionRate), PublicURL: string(cfg.PublicURL),
+			Books: books, Tokeniser: cards, Waiter: waiter, SessionLimit: api.NewRateLimit(cfg.SessionRate), PublicURL: string(cfg.PublicURL),
 		}), // after the API of tokens, whose addresses are below its own
 		callback.New(callback.Config{
 			Books: books, Waiter: waiter, Callers: api.Bearers{Tokens: books, Scope: store.ScopeCallbacks}, AllowHTTP: cfg.CallbackHTTP,
