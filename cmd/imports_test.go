@@ -34,6 +34,7 @@ var may = map[string][]string{
 	"workers/receipt/mailtest":      {},
 	"workers/push/fcmtest":          {},
 	"api":                           {"store", "store/money"},
+	"api/apitest":                   {"api"},
 	"api/":                          {"store", "store/money", "api"},
 	"deploy/local":                  {},
 	"deploy/prometheus":             {},
@@ -41,7 +42,7 @@ var may = map[string][]string{
 }
 
 // Tests may also use what is made for them.
-var testsMay = []string{"store/storetest", "queue/queuetest", "workers/acquirer/acquirertest", "workers/callback/callbacktest", "workers/push/fcmtest", "workers/receipt/mailtest"}
+var testsMay = []string{"api/apitest", "store/storetest", "queue/queuetest", "workers/acquirer/acquirertest", "workers/callback/callbacktest", "workers/push/fcmtest", "workers/receipt/mailtest"}
 
 func TestImportsRunOneWay(t *testing.T) {
 	t.Parallel()

@@ -4,14 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"slices"
 
 	"github.com/quittance/quittance/api"
-	"github.com/quittance/quittance/api/callback"
-	"github.com/quittance/quittance/api/invoicer"
-	"github.com/quittance/quittance/api/mobile"
-	"github.com/quittance/quittance/api/operation"
-	"github.com/quittance/quittance/api/recharge"
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/workers"
@@ -55,26 +49,11 @@ func run(ctx context.Context, environ map[string]string) error {
 	admission := api.NewAdmission(books.OldestUntried, publisher.Ready, cfg.AdmissionAge)
 	defer workers.Begin(log, workers.Worker{Name: "waiter", Run: waiter.Run}, workers.Worker{Name: "admission", Run: admission.Run})()
 
-	cards := tokeniser{bank, m.acquirer}
-	page, err := payPage(cfg, books, waiter, admission, cards)
+	apis, err := publicAPIs(cfg, books, waiter, admission, tokeniser{bank, m.acquirer})
 	if err != nil {
 		return err
 	}
-	apis := []api.API{
-		mobile.New(mobile.Config{
-			Books: books, Waiter: waiter, Admission: admission, AddLimit: api.NewRateLimit(cfg.AccountAddRate), OpenList: cfg.MobileOpenList,
-		}),
-		recharge.New(recharge.Config{Books: books, Waiter: waiter, Admission: admission, Callers: api.Bearers{Tokens: books, Scope: store.ScopeCredit}}),
-		recharge.NewAuth(recharge.AuthConfig{Tokens: books, Limit: api.NewRateLimit(cfg.TokenRate)}),
-		invoicer.New(invoicer.Config{
-			Books: books, Tokeniser: cards, Waiter: waiter, SessionLimit: api.NewRateLimit(cfg.SessionRate), PublicURL: string(cfg.PublicURL),
-		}), // after the API of tokens, whose addresses are below its own
-		callback.New(callback.Config{
-			Books: books, Waiter: waiter, Callers: api.Bearers{Tokens: books, Scope: store.ScopeCallbacks}, AllowHTTP: cfg.CallbackHTTP,
-		}),
-		operation.New(books, waiter),
-	}
-	handler, err := api.New(api.Config{CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, Log: log, Metrics: m.api}, slices.Concat(page, apis)...)
+	handler, err := api.New(api.Config{CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, Log: log, Metrics: m.api}, apis...)
 	if err != nil {
 		return err
 	}
