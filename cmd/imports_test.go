@@ -104,6 +104,9 @@ func TestEachLibraryHasItsPlace(t *testing.T) {
 	onlyIn(t, "code.dny.dev/ssrf", "workers/callback")
 	onlyIn(t, "github.com/jackc/pgx/v5", "store", "migrations", "cmd", "deploy")
 	onlyIn(t, "firebase.google.com/go/v4", "workers/push")
+	onlyIn(t, "github.com/getkin/kin-openapi", "api/apitest")
+	onlyIn(t, "github.com/santhosh-tekuri/jsonschema", "api/apitest")
+	onlyIn(t, module+"api/apitest") // tests have it, and no program
 }
 
 // Firebase brings more than 600 packages, and the attack surface of each: nobody links it but

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/quittance/quittance/api"
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/store"
 )
 
@@ -85,7 +86,12 @@ type clerk struct {
 	err    error
 }
 
-func (c *clerk) Allowed(*gin.Context, ...string) (store.Caller, error) { return c.caller, c.err }
+func (c *clerk) Allowed(g *gin.Context, _ ...string) (store.Caller, error) {
+	if c.err != nil {
+		g.Header("WWW-Authenticate", "Bearer")
+	}
+	return c.caller, c.err
+}
 
 // ends is a store whose operations have all ended in one way.
 type ends store.Operation
@@ -137,7 +143,7 @@ func newPartner(t *testing.T, operation store.Operation) *partner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.handler = handler
+	p.handler = apitest.Checked(t, handler)
 	return p
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/quittance/quittance/api"
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/storetest"
 )
@@ -39,7 +40,7 @@ func newBusiness(t *testing.T, db *storetest.DB, name string, scopes ...string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &business{DB: db, t: t, token: tokens.Access, handler: handler}
+	return &business{DB: db, t: t, token: tokens.Access, handler: apitest.Checked(t, handler)}
 }
 
 // ask sends a request with the token, and fails unless it is answered with this status.

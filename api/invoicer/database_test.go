@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/quittance/quittance/api"
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/storetest"
 )
@@ -80,7 +81,7 @@ func (m *market) serve(books *store.Store) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.handler = handler
+	m.handler = apitest.Checked(m.t, handler)
 }
 
 // said is what a call is answered.

@@ -325,17 +325,21 @@ func TestWhoTheClientIsMayBeATextOrANumber(t *testing.T) {
 func TestARepeatIsAnsweredAsTheFirstAndSignedAsItIs(t *testing.T) {
 	t.Parallel()
 	s := newStall(t, store.Operation{})
-	s.books.err = &store.Replay{Answer: store.Answer{Status: 200, Body: []byte(`{"status":1,"id":"first","data":{"id":"first"}}`), Operation: anOperation}}
-	w := s.ask("sessions/create", plain(`{"clientId":1}`, `{}`), "Idempotency-Key", "k")
-	s.expect(w, 200, `{"status":1,"id":"first","data":{"id":"first"}}`)
+	first := s.books.payment.ID.String()
+	answered := `{"status":1,"data":{"paymentId":"` + first + `"}}`
+	s.books.err = &store.Replay{Answer: store.Answer{Status: 200, Body: []byte(answered), Operation: anOperation}}
+	const path = "invoicer/payments/cancel"
+	call := s.everyCall()[path]
+	w := s.ask(path, plain(call[0], call[1]), "Idempotency-Key", "k")
+	s.expect(w, 200, answered)
 	if w.Header().Get("Idempotent-Replayed") != "true" || w.Header().Get("Operation-Id") != anOperation.String() {
 		t.Errorf("headers %v", w.Header())
 	}
-	w = s.ask("sessions/create", formB(t, `{"clientId":1}`, `{}`), "Idempotency-Key", "k")
-	if said := unsealed(t, w.Body.String()); said["id"] != "first" || w.Header().Get("Idempotent-Replayed") != "true" {
+	w = s.ask(path, formB(t, call[0], call[1]), "Idempotency-Key", "k")
+	if said := unsealed(t, w.Body.String()); said["paymentId"] != first || w.Header().Get("Idempotent-Replayed") != "true" {
 		t.Errorf("the repeat says %v, headers %v", said, w.Header())
 	}
-	if first, second := s.books.asked[0].(openedSession).once, s.books.asked[1].(openedSession).once; first.Request != second.Request || first.Scope != "shop 7" || second.Scope != "shop 7" {
+	if first, second := s.books.asked[0].(store.PaymentCommand).Once, s.books.asked[1].(store.PaymentCommand).Once; first.Request != second.Request || first.Scope != "shop 7" || second.Scope != "shop 7" {
 		t.Errorf("signed it is another request: %+v, %+v", first, second)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/quittance/quittance/api"
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/money"
 )
@@ -214,7 +215,7 @@ func newStall(t *testing.T, operation store.Operation) *stall {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.handler = handler
+	s.handler = apitest.Checked(t, handler)
 	return s
 }
 
@@ -347,6 +348,9 @@ func TestWhatTheBooksRefuse(t *testing.T) {
 		{errors.New("secret"), 500, "INTERNAL", ""},
 	} {
 		for path := range newStall(t, store.Operation{}).everyCall() {
+			if ofKey := story.status == 409 || story.status == 422; ofKey && (strings.Contains(path, "/show") || strings.HasSuffix(path, "/checkStatus")) {
+				continue // who only asks has no key
+			}
 			s := newStall(t, store.Operation{})
 			s.books.err = story.err
 			call := s.everyCall()[path]
@@ -389,7 +393,7 @@ func TestTheRateOfSessionsIsLimited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stall{t: t, handler: handler}
+	s := &stall{t: t, handler: apitest.Checked(t, handler)}
 	if w := s.ask("sessions/create", `{"params":{"clientId":1}}`); w.Code != 200 {
 		t.Errorf("the first: %d", w.Code)
 	}

@@ -72,7 +72,7 @@ func TestAKeyIsGivenUpUnlessItsCommandIsDone(t *testing.T) {
 			{"all goes well", nil, nil, nil, 200, []string{"lease k"}, true},
 			{"somebody has the key", store.ErrKeyInProgress, nil, nil, 409, []string{"lease k"}, false},
 			{"another request has it", store.ErrKeyReused, nil, nil, 422, []string{"lease k"}, false},
-			{"it is done", &store.Replay{Answer: store.Answer{Status: 200, Body: []byte(`{}`)}}, nil, nil, 200, []string{"lease k"}, false},
+			{"it is done", &store.Replay{Answer: store.Answer{Status: 200, Body: []byte(`{"status":1,"data":{"id":"` + store.NewPaymentID().String() + `"}}`)}}, nil, nil, 200, []string{"lease k"}, false},
 			{"no such card", nil, api.ErrCardRefused, nil, 200, []string{"lease k", "release k"}, false},
 			{"the acquirer is away", nil, store.ErrUnavailable, nil, 503, []string{"lease k", "release k"}, false},
 			{"it is refused", nil, nil, store.ErrCardExpired, 200, []string{"lease k", "release k"}, true},

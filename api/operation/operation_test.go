@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quittance/quittance/api"
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/store"
 )
 
@@ -30,7 +31,7 @@ func ask(t *testing.T, o store.Operation, id string) *httptest.ResponseRecorder 
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, httptest.NewRequest("GET", "/operations/"+id, nil))
+	apitest.Checked(t, handler).ServeHTTP(w, httptest.NewRequest("GET", "/operations/"+id, nil))
 	return w
 }
 
@@ -43,7 +44,7 @@ func TestAnOperationSaysWhereItsResourceIs(t *testing.T) {
 		store.RechargeRollback: "/v3/rechargeProviders/external/payments/",
 		store.RechargeExpire:   "/v3/rechargeProviders/external/payments/",
 		store.RechargeLate:     "/v3/rechargeProviders/external/payments/",
-		"one of tomorrow":      "",
+		store.PaymentAuthorise: "",
 	} {
 		o := store.Operation{ID: store.NewOperationID(), Type: kind, Resource: resource, Provider: "external", Status: store.Accepted}
 		w := ask(t, o, o.ID.String())

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/quittance/quittance/api"
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/money"
 )
@@ -144,11 +145,11 @@ func (p *payer) serve(rate float64) {
 			return []byte(language + " " + stylesheet), nil
 		},
 	})
-	var err error
-	p.handler, err = api.New(api.Config{CORSOrigins: []string{"*"}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: api.NewMetrics()}, pages...)
+	handler, err := api.New(api.Config{CORSOrigins: []string{"*"}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: api.NewMetrics()}, pages...)
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	p.handler = apitest.Checked(p.t, handler)
 }
 
 func (p *payer) page() string { return invoicePath(p.books.invoice.ID) }

@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/quittance/quittance/api"
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/api/recharge"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/storetest"
@@ -68,7 +69,7 @@ func open(t *testing.T, db *storetest.DB, perSecond float64) *counter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &counter{DB: db, t: t, http: h}
+	return &counter{DB: db, t: t, http: apitest.Checked(t, h)}
 }
 
 func (c *counter) do(r *http.Request) *httptest.ResponseRecorder {

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/quittance/quittance/api"
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/money"
 )
@@ -133,7 +134,7 @@ func newOffice(t *testing.T, operation store.Operation) *office {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.handler = handler
+	o.handler = apitest.Checked(t, handler)
 	return o
 }
 
@@ -433,6 +434,9 @@ func TestWhatTheBooksRefuse(t *testing.T) {
 		{errors.New("secret"), 500, `"message":"Internal error!","data":[]}`},
 	} {
 		for _, call := range everyCall {
+			if call.method == "GET" && (story.status == 409 || story.status == 422) {
+				continue // who only asks has no key, and every state can be looked at
+			}
 			o := newOffice(t, store.Operation{})
 			o.books.err = story.err
 			w := o.ask(call.method, call.path, call.body)

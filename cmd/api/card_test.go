@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/store/storetest"
 	"github.com/quittance/quittance/workers/acquirer/acquirertest"
 )
@@ -31,7 +32,7 @@ func TestACardGoesToTheAcquirerAndNowhereElse(t *testing.T) {
 	defer stop()
 
 	body := `{"params":{"sessionId":"` + string(session) + `"},"data":{"pan":"` + number + `","expiresAt":"2099-12"}}`
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: apitest.Transport(t, &http.Transport{DisableKeepAlives: true})}
 	create := func(path, body string) (int, string) {
 		for { // until it listens
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+path, strings.NewReader(body))

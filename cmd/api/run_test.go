@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/queue/queuetest"
 	"github.com/quittance/quittance/store/storetest"
 )
@@ -53,7 +54,7 @@ func TestAProcessThatEndsAnswersWhoWaits(t *testing.T) {
 	address, stop, ended := start(t, db, nil)
 	defer stop()
 
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: apitest.Transport(t, &http.Transport{DisableKeepAlives: true})}
 	type answer struct {
 		status int
 		body   string

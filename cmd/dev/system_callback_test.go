@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/queue/queuetest"
 	"github.com/quittance/quittance/store"
@@ -50,6 +51,7 @@ func (p *partner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // whoever calls was killed
 	}
+	apitest.Callback(p.t, r.Header, body)
 	d := delivery{path: r.URL.Path, id: r.Header.Get("webhook-id"), body: string(body), header: r.Header}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/quittance/quittance/api/apitest"
 )
 
 // A number that nobody has, and that only this test uses. Approved.
@@ -133,7 +135,7 @@ func (o *shop) payOnThePage(number string) (invoice string) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	browser := &http.Client{Jar: jar}
+	browser := &http.Client{Jar: jar, Transport: apitest.Transport(o.t, &http.Transport{})}
 	defer browser.CloseIdleConnections()
 	page := "http://" + o.api.addresses[0] + "/i/" + invoice
 	for _, wrong := range []map[string]string{

@@ -23,6 +23,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/deploy/local"
 	"github.com/quittance/quittance/migrations"
 	"github.com/quittance/quittance/queue/queuetest"
@@ -180,7 +181,7 @@ func start(t testing.TB, race bool, database, broker string, env ...string) *sys
 			health: "http://" + addresses[2] + "/readyz", addresses: addresses[2:],
 		},
 		books:  storetest.Open(t, database),
-		client: &http.Client{Timeout: 45 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		client: &http.Client{Timeout: 45 * time.Second, Transport: apitest.Transport(t, &http.Transport{MaxIdleConnsPerHost: 64})},
 	}
 	t.Cleanup(s.finish)
 	s.run(s.api, s.worker)
@@ -390,7 +391,7 @@ func (s *system) insistOn(status int, path, body string, headers ...string) (ans
 
 // monitor asks a program's monitor; "" where it does not answer.
 func (s *system) monitor(p *program, path string) (status int, body string) {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: 5 * time.Second, Transport: apitest.Transport(s.t, &http.Transport{DisableKeepAlives: true})}
 	resp, err := client.Get("http://" + p.addresses[len(p.addresses)-1] + path)
 	if err != nil {
 		return 0, ""

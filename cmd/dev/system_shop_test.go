@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/store"
 )
 
@@ -331,7 +332,7 @@ func TestSystemRacesOnACardPaymentTakeItOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			browser := &http.Client{Jar: jar, Timeout: patience}
+			browser := &http.Client{Jar: jar, Timeout: patience, Transport: apitest.Transport(t, &http.Transport{})}
 			form := o.formOf(browser, page)
 			for name, value := range map[string]string{"number": approvedCard, "expiry": "12/31", "code": "913"} {
 				form.Set(name, value)
