@@ -68,3 +68,13 @@ func run(ctx context.Context, environ map[string]string) error {
 	log.Info("api starts", "addr", cfg.HTTPAddr)
 	return workers.Serve(ctx, cfg.HTTPAddr, handler)
 }
+
+// ready asks the api of the same environment whether it is ready: the health check of its
+// image, which has no shell.
+func ready(ctx context.Context, environ map[string]string) error {
+	cfg, err := readConfig(environ)
+	if err != nil {
+		return err
+	}
+	return workers.Ask(ctx, cfg.MonitorAddr, "/readyz")
+}

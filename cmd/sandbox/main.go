@@ -1,13 +1,15 @@
-// Command sandbox stands in for the outside world in development, on 127.0.0.1:8090: a card
-// acquirer under /acquirer (package acquirertest tells what it can do), the inbox of a mail
-// server that listens on 127.0.0.1:8091 as GET /mail/messages, and a partner's server: POST
+// Command sandbox stands in for the outside world in development, on 127.0.0.1:8090, or where
+// QUITTANCE_SANDBOX_HTTP_ADDR says: a card acquirer under /acquirer (package acquirertest tells
+// what it can do), the inbox of a mail server that listens on 127.0.0.1:8091, or on
+// QUITTANCE_SANDBOX_MAIL_ADDR, as GET /mail/messages, and a partner's server: POST
 // /inbox/{name} keeps what it is sent, and GET /inbox/{name} shows it. A sender's
 // ?status=503&times=2 has the first two messages with the same webhook-id answered so.
 // Firebase Cloud Messaging is below /v1/projects/, and shows what it was sent at GET
 // /fcm/messages (package fcmtest).
 //
 // With QUITTANCE_SANDBOX_DIR the acquirer remembers in that folder what it holds and took;
-// QUITTANCE_ACQUIRER_KEY is what its calls must carry, if it is set.
+// QUITTANCE_ACQUIRER_KEY is what its calls must carry, if it is set. `sandbox ready` asks the
+// one that runs here whether it serves.
 package main
 
 import (
@@ -17,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/quittance/quittance/cmd/settings"
@@ -30,9 +33,13 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	do := run
+	if slices.Equal(os.Args[1:], []string{"ready"}) { // the health check of an image that has no shell
+		do = ready
+	}
 	cfg, err := readConfig(local.Environ(os.Environ()))
 	if err == nil {
-		err = run(ctx, cfg, "127.0.0.1:8090", "127.0.0.1:8091")
+		err = do(ctx, cfg)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sandbox:", err)
@@ -47,8 +54,13 @@ func readConfig(environ map[string]string) (settings.Sandbox, error) {
 	return cfg, errors.Join(err, cfg.Refused())
 }
 
+// ready asks the sandbox of the same environment whether it serves.
+func ready(ctx context.Context, cfg settings.Sandbox) error {
+	return workers.Ask(ctx, cfg.HTTPAddr, "/healthz")
+}
+
 // run serves until ctx ends.
-func run(ctx context.Context, cfg settings.Sandbox, httpAddr, mailAddr string) (err error) {
+func run(ctx context.Context, cfg settings.Sandbox) (err error) {
 	acquirer, err := acquirertest.New(acquirertest.Config{Folder: string(cfg.Folder), Key: cfg.AcquirerKey})
 	if err != nil {
 		return fmt.Errorf("acquirer: %w", err)
@@ -57,12 +69,12 @@ func run(ctx context.Context, cfg settings.Sandbox, httpAddr, mailAddr string) (
 	defer context.AfterFunc(ctx, func() { _ = acquirer.Close() })()
 	defer func() { err = errors.Join(err, acquirer.Close()) }()
 
-	mail, err := mailtest.Listen(mailAddr)
+	mail, err := mailtest.Listen(cfg.MailAddr)
 	if err != nil {
 		return fmt.Errorf("mail: %w", err)
 	}
 	defer mail.Close()
-	return workers.Serve(ctx, httpAddr, newSandbox(acquirer, mail))
+	return workers.Serve(ctx, cfg.HTTPAddr, newSandbox(acquirer, mail))
 }
 
 // newSandbox joins what the sandbox serves over HTTP.

@@ -44,7 +44,7 @@ func start(t *testing.T, folder string) (httpAddr, mailAddr string, end func()) 
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, settings.Sandbox{Folder: settings.Path(folder), AcquirerKey: folder}, httpAddr, mailAddr)
+		ended <- run(ctx, settings.Sandbox{Folder: settings.Path(folder), AcquirerKey: folder, HTTPAddr: httpAddr, MailAddr: mailAddr})
 	}()
 	for {
 		if _, err := show(httpAddr, "/healthz", nil); err == nil {
@@ -139,7 +139,7 @@ func TestItDoesNotStartWithoutWhatItNeeds(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(context.Background(), settings.Sandbox{Folder: settings.Path(file)}, free(t), free(t)); err == nil {
+	if err := run(context.Background(), settings.Sandbox{Folder: settings.Path(file), HTTPAddr: free(t), MailAddr: free(t)}); err == nil {
 		t.Error("it runs with a folder that is a file")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -147,10 +147,10 @@ func TestItDoesNotStartWithoutWhatItNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if err := run(context.Background(), settings.Sandbox{}, free(t), l.Addr().String()); err == nil {
+	if err := run(context.Background(), settings.Sandbox{HTTPAddr: free(t), MailAddr: l.Addr().String()}); err == nil {
 		t.Error("it runs without its inbox")
 	}
-	if err := run(context.Background(), settings.Sandbox{}, l.Addr().String(), free(t)); err == nil {
+	if err := run(context.Background(), settings.Sandbox{HTTPAddr: l.Addr().String(), MailAddr: free(t)}); err == nil {
 		t.Error("it runs where another listens")
 	}
 }

@@ -94,6 +94,8 @@ type Quittance struct {
 type Sandbox struct {
 	Common
 
+	HTTPAddr    string `env:"QUITTANCE_SANDBOX_HTTP_ADDR" envDefault:"127.0.0.1:8090" doc:"where the sandbox serves the acquirer, FCM and the inboxes"`
+	MailAddr    string `env:"QUITTANCE_SANDBOX_MAIL_ADDR" envDefault:"127.0.0.1:8091" doc:"where the sandbox takes mail"`
 	Folder      Path   `env:"QUITTANCE_SANDBOX_DIR" doc:"where the sandbox's acquirer remembers what it holds and took; empty: nowhere"`
 	AcquirerKey string `env:"QUITTANCE_ACQUIRER_KEY" doc:"the bearer token that calls of the acquirer carry; empty: none"`
 }

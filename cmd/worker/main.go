@@ -1,5 +1,5 @@
 // Command worker does what the API accepted: it runs all workers, or those that its arguments
-// name (worker payment deadletter).
+// name (worker payment deadletter). `worker ready` asks the one that runs here whether it is ready.
 package main
 
 import (
