@@ -36,7 +36,7 @@ var may = map[string][]string{
 	"api":                           {"store", "store/money"},
 	"api/apitest":                   {"api"},
 	"api/":                          {"store", "store/money", "api"},
-	"deploy":                        {"queue"}, // its tests hold manifests against the code
+	"deploy":                        {"queue", "cmd/settings"}, // its tests hold manifests against the code
 	"deploy/local":                  {},
 	"deploy/prometheus":             {},
 	"deploy/docs/docstest":          {},

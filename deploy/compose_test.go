@@ -145,9 +145,6 @@ func TestWhatIsMountedIsThere(t *testing.T) {
 	for kind, project := range projects(t) {
 		for name, s := range project.Services {
 			for _, v := range s.Volumes {
-				if strings.Contains(v.Source, "/grafana") {
-					continue // the dashboard is not here yet
-				}
 				if v.Type == types.VolumeTypeBind {
 					if _, err := os.Stat(v.Source); err != nil {
 						t.Errorf("%s: %s: %v", kind, name, err)

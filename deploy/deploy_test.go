@@ -9,12 +9,11 @@ import (
 	"go/token"
 	"net"
 	"path/filepath"
-	"reflect"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/quittance/quittance/cmd/settings"
 )
 
 // variable is something that a program reads from its environment.
@@ -23,40 +22,23 @@ type variable struct {
 	fallback string // its value where it is not set
 }
 
-// named is how a program's source names a variable that it reads without a struct.
-var named = regexp.MustCompile(`^(DATABASE_URL|AMQP_URL|QUITTANCE_[A-Z_]+)$`)
-
-// variablesOf are the variables that a program reads: the tags of its structs, and what it or
-// deploy/local looks up by name.
+// variablesOf are the variables that a program reads.
 func variablesOf(t *testing.T, program string) map[string]variable {
 	t.Helper()
 	read := map[string]variable{}
-	inspect(t, filepath.Join("local", "environ.go"), func(n ast.Node) { lookedUp(read, n) })
-	inspect(t, filepath.Join("..", "cmd", program, "*.go"), func(n ast.Node) {
-		lookedUp(read, n)
-		field, is := n.(*ast.Field)
-		if !is || field.Tag == nil {
-			return
+	for _, v := range settings.Variables() {
+		if !slices.Contains(v.ReadBy, program) {
+			continue
 		}
-		text, _ := strconv.Unquote(field.Tag.Value) // the parser has seen to it
-		tag := reflect.StructTag(text)
-		if name, options, _ := strings.Cut(tag.Get("env"), ","); name != "" {
-			read[name] = variable{required: slices.Contains(strings.Split(options, ","), "required"), fallback: tag.Get("envDefault")}
+		read[v.Name] = variable{required: slices.Contains(v.NeededBy, program), fallback: v.Default}
+		if v.File {
+			read[v.Name+"_FILE"] = variable{}
 		}
-	})
+	}
 	if len(read) < 2 {
-		t.Fatalf("%s reads only %v: have its settings moved?", program, read)
+		t.Fatalf("%s reads only %v", program, read)
 	}
 	return read
-}
-
-// lookedUp notes the name of a variable that stands in the code as it is.
-func lookedUp(read map[string]variable, n ast.Node) {
-	if literal, is := n.(*ast.BasicLit); is && literal.Kind == token.STRING {
-		if name := strings.Trim(literal.Value, "\"`"); named.MatchString(name) {
-			read[name] = variable{required: read[name].required, fallback: read[name].fallback}
-		}
-	}
 }
 
 // workerKinds are the kinds that `worker` knows by name, as cmd/worker lists them.
