@@ -62,7 +62,10 @@ func (s *Store) CreateEndpoint(ctx context.Context, client int64, settings Endpo
 			return err
 		}
 		made = becomes.Endpoint
-		return s.insertEndpoint(ctx, tx, becomes)
+		if err := s.insertEndpoint(ctx, tx, becomes); err != nil {
+			return err
+		}
+		return s.keepActs(ctx, tx, becomes.act("endpoint.add"))
 		// The commit point: a repeat with the same key is answered from the key's row, the secret
 		// included.
 	})
@@ -161,7 +164,7 @@ func (s *Store) endpointColumnsOf(e storedEndpoint) pgx.NamedArgs {
 // Its errors are ErrEndpointNotFound, ErrNotRegistered, ErrEndpointForbidden, *FieldError, *Replay
 // and ErrKeyReused.
 func (s *Store) ChangeEndpoint(ctx context.Context, settings EndpointSettings, by EndpointCommand) (Endpoint, error) {
-	return s.changeEndpoint(ctx, by, func(e *storedEndpoint) error { return by.change(e, settings) })
+	return s.changeEndpoint(ctx, settings.action(), by, func(e *storedEndpoint) error { return by.change(e, settings) })
 }
 
 // EnableEndpoint is ChangeEndpoint that enables.
@@ -179,19 +182,19 @@ func (s *Store) DisableEndpoint(ctx context.Context, by EndpointCommand) (Endpoi
 // got rid of at once by rotating twice. Its errors are those of ChangeEndpoint.
 func (s *Store) RotateSecret(ctx context.Context, by EndpointCommand) (Endpoint, error) {
 	key := randomBytes(secretSize)
-	return s.changeEndpoint(ctx, by, func(e *storedEndpoint) error { return e.rotate(key) })
+	return s.changeEndpoint(ctx, "endpoint.rotate", by, func(e *storedEndpoint) error { return e.rotate(key) })
 }
 
 // DeleteEndpoint ends a registered endpoint, and what is for it, as far as it was not sent yet.
 // Its errors are ErrEndpointNotFound and ErrNotRegistered.
 func (s *Store) DeleteEndpoint(ctx context.Context, by EndpointCommand) error {
-	_, err := s.changeEndpoint(ctx, by, func(e *storedEndpoint) error { return e.delete() })
+	_, err := s.changeEndpoint(ctx, "endpoint.remove", by, func(e *storedEndpoint) error { return e.delete() })
 	return err
 }
 
 // changeEndpoint has decide, which is pure, change an endpoint as it was read, and stores what
 // it becomes unless it has changed meanwhile.
-func (s *Store) changeEndpoint(ctx context.Context, by EndpointCommand, decide func(*storedEndpoint) error) (Endpoint, error) {
+func (s *Store) changeEndpoint(ctx context.Context, action string, by EndpointCommand, decide func(*storedEndpoint) error) (Endpoint, error) {
 	var changed Endpoint
 	err := s.inTxAgain(ctx, func(tx pgx.Tx) error {
 		was, verdict := readForChange(ctx, tx, by)
@@ -207,13 +210,32 @@ func (s *Store) changeEndpoint(ctx context.Context, by EndpointCommand, decide f
 			return err
 		}
 		changed = becomes.Endpoint
-		return s.writeEndpoint(ctx, tx, was, becomes)
+		if err := s.writeEndpoint(ctx, tx, was, becomes); err != nil {
+			return err
+		}
+		return s.keepActs(ctx, tx, becomes.act(action))
 		// The commit point: a repeat with the same key is answered from the key's row.
 	})
 	if err != nil {
 		return Endpoint{}, unavailable(wrap("change callback endpoint "+by.ID.String(), err))
 	}
 	return changed, nil
+}
+
+// act is what the audit log keeps of a change: what the endpoint became, without its secrets.
+func (e storedEndpoint) act(action string) act {
+	return act{action, e.ID.String(), map[string]any{
+		"client": e.ClientID, "url": e.URL, "origin": e.Origin, "eventTypes": e.EventTypes, "description": e.Description,
+		"rateLimit": e.RateLimit, "state": e.State,
+	}}
+}
+
+// action is what changing these settings is called in the audit log.
+func (settings EndpointSettings) action() string {
+	if settings.Enabled != nil {
+		return "endpoint." + switched(!*settings.Enabled)
+	}
+	return "endpoint.change"
 }
 
 const readForChangeSQL = `

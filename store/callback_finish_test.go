@@ -120,7 +120,7 @@ func TestAnAttemptWhoseMessageIsStaleIsKeptAndOnlyASuccessCounts(t *testing.T) {
 			h.NotSending(ref)
 		}, store.Succeeded, false},
 		{"it was delivered, and is dead", store.Delivered, func(h *hooked, ref store.Ref) {
-			h.Exec("UPDATE operations SET status = 'dead', error_code = 'dead' WHERE id = $1", ref.ID)
+			h.Dies(h.Ref(ref.ID))
 		}, store.Succeeded, false},
 		{"it was delivered, and has ended otherwise", store.Delivered, func(h *hooked, ref store.Ref) {
 			h.Exec("UPDATE operations SET status = 'failed', error_code = 'gone', finished_at = now() WHERE id = $1", ref.ID)
@@ -293,7 +293,7 @@ func TestAttemptsThatAreUsedUpEndInADeadLetterThatKnowsThemAll(t *testing.T) {
 	if _, err := h.KeepDeadLetters(t.Context(), []store.DeadLetter{letter}); err != nil {
 		t.Fatal(err)
 	}
-	kept, err := h.DeadLetters(t.Context(), store.Page[int64]{Limit: 10})
+	kept, err := h.DeadLetters(t.Context(), store.DeadFilter{Page: store.Page[int64]{Limit: 10}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func TestCallbacksAreListedNewestFirst(t *testing.T) {
 	first, second, third := p.Callback(mine).ID, p.Callback(other).ID, p.Callback(mine).ID
 	between := nextMillisecond() // ids tell milliseconds apart
 	shops, last := p.InvoiceCallback(shop, "http://shop.example/told").ID, p.Callback(mine).ID
-	p.Exec("UPDATE operations SET status = 'dead', error_code = 'dead', error_message = 'answered 500' WHERE id = $1", third)
+	p.Dies(p.Ref(third))
 	p.Exec("UPDATE callbacks SET held = true WHERE id = $1", second)
 	resource, event := p.about(first)
 

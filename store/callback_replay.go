@@ -45,7 +45,10 @@ func (s *Store) ReplayCallback(ctx context.Context, r CallbackReplay) (Answer, e
 		if err := found[0].refuses(); err != nil {
 			return err
 		}
-		return s.replay(ctx, tx, []OperationID{r.ID}, Delay{})
+		if err := s.replay(ctx, tx, []OperationID{r.ID}, Delay{}); err != nil {
+			return err
+		}
+		return s.keepActs(ctx, tx, act{action: "callback.replay", subject: r.ID.String()})
 	})
 	if err != nil {
 		return Answer{}, unavailable(wrap("replay callback "+r.ID.String(), err))
@@ -86,9 +89,28 @@ func (s *Store) ReplayCallbacks(ctx context.Context, f ReplayFilter, limit int, 
 		}
 		chosen := f.chooses(found)
 		replayed = len(chosen)
-		return s.replay(ctx, tx, chosen, Delay{Wait: time.Microsecond}) // in its row, and due at once
+		if err := s.replay(ctx, tx, chosen, Delay{Wait: time.Microsecond}); err != nil || replayed == 0 { // in its row, and due at once
+			return err
+		}
+		return s.keepActs(ctx, tx, f.act(replayed, ids))
 	})
 	return replayed, next, unavailable(wrap("replay callbacks", err))
+}
+
+// act is what the audit log keeps of one step of a replay: what chose the callbacks, the range of
+// those that were looked at, and how many are sent once more.
+func (f ReplayFilter) act(replayed int, ids []OperationID) act {
+	details := map[string]any{
+		"replayed": replayed, "since": f.Since.UTC(), "until": f.Until.UTC(), "statuses": f.Statuses,
+		"first": ids[0].String(), "last": ids[len(ids)-1].String(),
+	}
+	if f.Client != 0 {
+		details["clientRow"] = f.Client
+	}
+	if f.Endpoint.IsZero() {
+		return act{"callback.replay_since", "", details}
+	}
+	return act{"callback.replay_since", f.Endpoint.String(), details}
 }
 
 // An id begins with the time at which it was made, so that bounds of one are bounds of the other.
@@ -201,5 +223,8 @@ func (s *Store) replay(ctx context.Context, tx pgx.Tx, ids []OperationID, wait D
 	_, err := tx.Exec(ctx, replayCallbacksSQL, pgx.NamedArgs{
 		"ids": ids, "wait": wait.until(s.grace), "in_row": wait.inRow(), "queue": retryQueueOf(CallbackSend),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.resolveLettersOf(ctx, tx, ids, Replayed, "Its callback is sent once more.")
 }

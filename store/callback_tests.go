@@ -42,10 +42,13 @@ func (s *Store) TestEndpoint(ctx context.Context, t EndpointTest) (Answer, error
 		// The key comes last, since its answer names the callback. Nobody waits for what was made
 		// here meanwhile; where the key was used before, nothing of it stays.
 		err := s.claimDecided(ctx, tx, 1, func(int) (Once, *error) { return t.Once, &verdict })
+		if err == nil {
+			err = verdict
+		}
 		if err != nil {
 			return err
 		}
-		return verdict
+		return s.keepActs(ctx, tx, act{"endpoint.test", t.ID.String(), map[string]any{"callback": t.Once.Answer.Operation.String()}})
 	})
 	if err != nil {
 		return Answer{}, unavailable(wrap("test callback endpoint "+t.ID.String(), err))

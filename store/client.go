@@ -89,6 +89,15 @@ func (n NewClient) check() error {
 	return checkRights(n.Rights)
 }
 
+func (n NewClient) added() act {
+	details := map[string]any{"scopes": n.Scopes, "rights": n.Rights}
+	if n.Shop != nil {
+		details["shop"], details["allowUnsigned"], details["holdFor"] = n.Shop.Name, n.Shop.AllowUnsigned, n.Shop.HoldFor.String()
+		details["percents"], details["fixed"] = n.Shop.Tariff.Percents(), n.Shop.Tariff.Fixed
+	}
+	return act{"client.add", n.ClientID, details}
+}
+
 const addClientSQL = `
 INSERT INTO clients (client_id, secret_hash, scopes, rights)
 VALUES (@client, @hash, coalesce(@scopes::text[], '{}'), coalesce(@rights::text[], '{}'))
@@ -111,10 +120,15 @@ func (s *Store) AddClient(ctx context.Context, n NewClient) (secret string, err 
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		var id int64
 		args := pgx.NamedArgs{"client": n.ClientID, "hash": hash, "scopes": n.Scopes, "rights": n.Rights}
-		if err := tx.QueryRow(ctx, addClientSQL, args).Scan(&id); err != nil || n.Shop == nil {
+		if err := tx.QueryRow(ctx, addClientSQL, args).Scan(&id); err != nil {
 			return err
 		}
-		return s.makeShop(ctx, tx, id, *n.Shop, n.Secret)
+		if n.Shop != nil {
+			if err := s.makeShop(ctx, tx, id, *n.Shop, n.Secret); err != nil {
+				return err
+			}
+		}
+		return s.keepActs(ctx, tx, n.added())
 	})
 	if isViolation(err, "client_id_is_unique") {
 		return "", ErrClientTaken
@@ -160,7 +174,7 @@ WHERE id = @id`
 // SetClientDisabled disables a client and revokes all its tokens and sessions, or enables it
 // again: those of before stay revoked. Its error is ErrClientNotFound.
 func (s *Store) SetClientDisabled(ctx context.Context, clientID string, disabled bool) error {
-	return s.changeClient(ctx, clientID, setClientDisabledSQL, pgx.NamedArgs{"disabled": disabled})
+	return s.changeClient(ctx, switched(disabled), clientID, setClientDisabledSQL, pgx.NamedArgs{"disabled": disabled})
 }
 
 const setClientSecretSQL = `
@@ -177,19 +191,28 @@ func (s *Store) RenewClientSecret(ctx context.Context, clientID string) (secret 
 	if err != nil {
 		return "", err
 	}
-	return secret, s.changeClient(ctx, clientID, setClientSecretSQL, pgx.NamedArgs{
+	return secret, s.changeClient(ctx, "secret", clientID, setClientSecretSQL, pgx.NamedArgs{
 		"hash": hash, "sealed": s.seal.close([]byte(secret), signingContext),
 	})
 }
 
-func (s *Store) changeClient(ctx context.Context, clientID, sql string, change pgx.NamedArgs) error {
-	err := s.changeParty(ctx, lockClientSQL, clientID, sql, change, func(id int64) []string {
+func (s *Store) changeClient(ctx context.Context, how, clientID, sql string, change pgx.NamedArgs) error {
+	done := act{action: "client." + how, subject: clientID}
+	err := s.changeParty(ctx, done, lockClientSQL, clientID, sql, change, func(id int64) []string {
 		return []string{s.subjectName("client", id, "") + " at %", sharedSubject(id)}
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrClientNotFound
 	}
 	return unavailable(wrap("change client "+clientID, err))
+}
+
+// switched is the action of an act that disables, or enables.
+func switched(off bool) string {
+	if off {
+		return "disable"
+	}
+	return "enable"
 }
 
 const liftLocksSQL = `
@@ -201,7 +224,7 @@ WHERE subject LIKE ANY(@subjects::text[])`
 // was when the party proved itself. The row is locked here before the change reads the
 // clock: so a grant either began before that, and is worth nothing any more, or finds the
 // party changed.
-func (s *Store) changeParty(ctx context.Context, lock, name, sql string, change pgx.NamedArgs, subjects func(id int64) []string) error {
+func (s *Store) changeParty(ctx context.Context, done act, lock, name, sql string, change pgx.NamedArgs, subjects func(id int64) []string) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		var id int64
 		if err := tx.QueryRow(ctx, lock, pgx.NamedArgs{"name": name}).Scan(&id); err != nil {
@@ -211,8 +234,10 @@ func (s *Store) changeParty(ctx context.Context, lock, name, sql string, change 
 		if _, err := tx.Exec(ctx, sql, change); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, liftLocksSQL, pgx.NamedArgs{"subjects": subjects(id)})
-		return err
+		if _, err := tx.Exec(ctx, liftLocksSQL, pgx.NamedArgs{"subjects": subjects(id)}); err != nil {
+			return err
+		}
+		return s.keepActs(ctx, tx, done)
 	})
 	s.callers.forget() // whatever became of the commit
 	return err

@@ -27,6 +27,6 @@ SET ahead = @ahead`
 // SetClockAhead moves the time that decides what has expired. It is for development only:
 // the caller sees to that.
 func (s *Store) SetClockAhead(ctx context.Context, ahead time.Duration) error {
-	_, err := s.pool.Exec(ctx, setClockAheadSQL, pgx.NamedArgs{"ahead": ahead})
+	_, err := s.execAct(ctx, act{"clock.set", "", map[string]any{"ahead": ahead.String()}}, setClockAheadSQL, pgx.NamedArgs{"ahead": ahead})
 	return unavailable(wrap("set the deciding clock", err))
 }

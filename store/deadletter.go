@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -20,16 +19,20 @@ type DeadLetter struct {
 	Headers   map[string]any
 	Body      []byte
 	TraceID   string
+
+	// PropertyID is the message-id that it came with. Where the body names no operation, this may
+	// name the one that was meant.
+	PropertyID string
 }
 
 // A dead letter that is delivered again finds its row and changes nothing.
 const insertDeadLettersSQL = `
-INSERT INTO dead_letters (queue, message_id, seq, type, reason, error, attempts, headers, body, trace_id)
+INSERT INTO dead_letters (queue, message_id, seq, type, reason, error, attempts, headers, body, trace_id, property_id)
 SELECT d.queue, d.message_id, d.seq, d.type, d.reason, coalesce(history.error, d.error), coalesce(history.attempts, '[]'),
-       d.headers, d.body, d.trace_id
+       d.headers, d.body, d.trace_id, d.property_id
 FROM unnest(@queues::text[], @ids::text[], @seqs::bigint[], @operations::uuid[], @types::text[], @reasons::text[],
-            @errors::text[], @headers::jsonb[], @bodies::bytea[], @traces::text[])
-     AS d (queue, message_id, seq, operation_id, type, reason, error, headers, body, trace_id)
+            @errors::text[], @headers::jsonb[], @bodies::bytea[], @traces::text[], @properties::text[])
+     AS d (queue, message_id, seq, operation_id, type, reason, error, headers, body, trace_id, property_id)
 LEFT JOIN LATERAL (
 	SELECT jsonb_agg(jsonb_build_object('attempt', a.attempt, 'error', a.error, 'failed_at', a.failed_at) ORDER BY a.failed_at) AS attempts,
 	       (array_agg(a.error ORDER BY a.failed_at DESC) FILTER (WHERE a.seq = d.seq))[1] AS error
@@ -57,7 +60,7 @@ WITH killed AS (
 	    error_message = 'The operation could not be completed. An operator will look at it.'
 	FROM unnest(@operations::uuid[], @seqs::bigint[]) AS d (id, seq)
 	LEFT JOIN LATERAL (
-		SELECT max(a.attempt) AS attempts FROM attempts a WHERE a.operation_id = d.id
+		SELECT a.attempt AS attempts FROM attempts a WHERE a.operation_id = d.id AND a.seq = d.seq
 	) tried ON true
 	WHERE o.id = d.id AND o.seq = d.seq AND ` + isOpen + `
 	RETURNING o.resource, o.type
@@ -114,7 +117,7 @@ ORDER BY o.id
 FOR NO KEY UPDATE`
 
 func deadLetterColumns(letters []DeadLetter) pgx.NamedArgs {
-	var queues, ids, types, reasons, errs, traces []string
+	var queues, ids, types, reasons, errs, traces, properties []string
 	var seqs []int64
 	var operations []OperationID
 	var headers, bodies [][]byte
@@ -133,10 +136,11 @@ func deadLetterColumns(letters []DeadLetter) pgx.NamedArgs {
 		headers = append(headers, h)
 		bodies = append(bodies, append([]byte{}, d.Body...)) // an empty body is not NULL
 		traces = append(traces, clip(d.TraceID, 64))
+		properties = append(properties, clip(d.PropertyID, 255))
 	}
 	return pgx.NamedArgs{
 		"queues": queues, "ids": ids, "seqs": seqs, "operations": operations, "types": types, "reasons": reasons,
-		"errors": errs, "headers": headers, "bodies": bodies, "traces": traces,
+		"errors": errs, "headers": headers, "bodies": bodies, "traces": traces, "properties": properties,
 	}
 }
 
@@ -159,40 +163,4 @@ func storable(value any) any {
 		return clean
 	}
 	return value
-}
-
-// DeadLetterRecord is a dead letter as it is kept.
-type DeadLetterRecord struct {
-	ID        int64
-	Queue     string
-	MessageID string
-	Seq       int64
-	Type      string
-	Reason    string
-	Error     string
-	Attempts  []AttemptRecord
-	Headers   map[string]any
-	Body      []byte
-	DiedAt    time.Time
-}
-
-// AttemptRecord is one failed attempt in a dead letter's history.
-type AttemptRecord struct {
-	Attempt  int       `json:"attempt"`
-	Error    string    `json:"error"`
-	FailedAt time.Time `json:"failed_at"`
-}
-
-const listDeadLettersSQL = `
-SELECT d.id, d.queue, d.message_id, d.seq, d.type, d.reason, d.error, d.attempts, d.headers, d.body, d.died_at
-FROM dead_letters d
-WHERE d.id < @before
-ORDER BY d.id DESC
-LIMIT @limit`
-
-// DeadLetters lists what is kept, newest first.
-func (s *Store) DeadLetters(ctx context.Context, page Page[int64]) ([]DeadLetterRecord, error) {
-	rows, _ := s.pool.Query(ctx, listDeadLettersSQL, pgx.NamedArgs{"before": beforeID(page), "limit": page.Limit})
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[DeadLetterRecord])
-	return found, unavailable(wrap("list dead letters", err))
 }

@@ -110,7 +110,12 @@ FROM accounts`
 // of the original documents name, under those very ids. What is there already is left alone.
 // tokenOf is the acquirer's token for a card.
 func (s *Store) LoadDemo(ctx context.Context, tokenOf func(number, expiry string) string) error {
-	load := func(tx pgx.Tx) error { return s.loadDemoAccounts(ctx, tx) }
+	load := func(tx pgx.Tx) error {
+		if err := s.loadDemoAccounts(ctx, tx); err != nil {
+			return err
+		}
+		return s.keepActs(ctx, tx, act{action: "demo.load"})
+	}
 	if err := s.inTx(ctx, load); err != nil {
 		return fmt.Errorf("load demo accounts: %w", err)
 	}

@@ -161,7 +161,7 @@ func TestRetriesClimbTheLadderAndEnd(t *testing.T) {
 	if _, err := db.KeepDeadLetters(t.Context(), []store.DeadLetter{letter}); err != nil {
 		t.Fatal(err)
 	}
-	kept, err := db.DeadLetters(t.Context(), store.Page[int64]{Limit: 10})
+	kept, err := db.DeadLetters(t.Context(), store.DeadFilter{Page: store.Page[int64]{Limit: 10}})
 	if err != nil {
 		t.Fatal(err)
 	}

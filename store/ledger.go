@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/quittance/quittance/store/money"
@@ -208,7 +209,12 @@ func (s *Store) OpenBalance(ctx context.Context, number string, amount money.Amo
 		}
 		batch := &pgx.Batch{}
 		post(batch, []transfer{t})
-		return tx.SendBatch(ctx, batch).Close()
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			return err
+		}
+		return s.keepActs(ctx, tx, act{"balance.open", number, map[string]any{
+			"amount": amount.Minor, "currency": amount.Currency.Alpha(), "reference": uuid.UUID(reference).String(),
+		}})
 	})
 	switch {
 	case isViolation(err, "one_transfer_per_reference_and_kind"):

@@ -57,7 +57,11 @@ func (s *Store) PutProvider(ctx context.Context, p NewProvider) error {
 	if p.Params == nil {
 		p.Params = []string{}
 	}
-	_, err := s.pool.Exec(ctx, putProviderSQL, pgx.NamedArgs{
+	put := act{"provider.put", p.Reference, map[string]any{
+		"name": p.Name, "description": p.Description, "params": p.Params, "currency": p.Currency.Alpha(),
+		"limitPerPayment": p.LimitPerPayment, "limitPerDay": p.LimitPerDay, "expiresAfter": p.ExpiresAfter.String(),
+	}}
+	_, err := s.execAct(ctx, put, putProviderSQL, pgx.NamedArgs{
 		"reference": p.Reference, "name": p.Name, "description": p.Description, "params": p.Params, "currency": p.Currency,
 		"per_payment": p.LimitPerPayment, "per_day": p.LimitPerDay, "expires_after": p.ExpiresAfter, "enabled": p.Enabled,
 	})
@@ -72,7 +76,7 @@ WHERE reference = @reference`
 // SetProviderEnabled lets a provider take new recharges, or not. Its error is
 // ErrProviderNotFound.
 func (s *Store) SetProviderEnabled(ctx context.Context, reference string, enabled bool) error {
-	tag, err := s.pool.Exec(ctx, setProviderEnabledSQL, pgx.NamedArgs{"reference": reference, "enabled": enabled})
+	tag, err := s.execAct(ctx, act{action: "provider." + switched(!enabled), subject: reference}, setProviderEnabledSQL, pgx.NamedArgs{"reference": reference, "enabled": enabled})
 	if err == nil && tag.RowsAffected() == 0 {
 		return ErrProviderNotFound
 	}

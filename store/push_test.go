@@ -566,7 +566,7 @@ func TestPushesThatEndedAreForgotten(t *testing.T) {
 	sent, dead := started(t, db.Store, refs[0]), started(t, db.Store, refs[1])
 	finish(t, db.Store, store.PushResult{Push: sent})
 	finish(t, db.Store, store.PushResult{Push: dead, Code: "payload_refused"})
-	db.Exec("UPDATE operations SET status = 'dead', error_code = 'dead' WHERE id = $1", dead.ID)
+	db.Dies(db.Ref(dead.ID))
 	forget := func() {
 		t.Helper()
 		if _, err := db.Forget(t.Context(), 100); err != nil {
@@ -584,6 +584,8 @@ func TestPushesThatEndedAreForgotten(t *testing.T) {
 				INSERT INTO operations (id, type, resource, status, seq, attempts, due_at, error_code, created_at, finished_at)
 				SELECT $2, type, resource, status, seq, attempts, due_at, error_code, created_at, finished_at FROM operations WHERE id = $1)
 			INSERT INTO pushes (id, event_id, account_id) SELECT $2, event_id, -account_id FROM pushes WHERE id = $1`, ref.ID, old)
+		db.Exec(`INSERT INTO dead_letters (queue, message_id, seq, type, reason, error, attempts, headers, body, trace_id)
+			SELECT queue, $2::uuid::text, seq, type, reason, error, attempts, headers, body, trace_id FROM dead_letters WHERE operation_id = $1`, ref.ID, old)
 	}
 	forget()
 	left := db.Count("SELECT count(*) FROM pushes p JOIN operations o ON o.id = p.id WHERE p.account_id < 0 AND o.status IN ('dead', 'accepted')")

@@ -44,7 +44,7 @@ func recordAttempts(batch *pgx.Batch, all []pushAttempt) {
 // What is used up counts as tried, however often its message comes back meanwhile.
 const countUsedSQL = `
 UPDATE operations o
-SET status = 'running', attempts = (SELECT max(a.attempt) FROM attempts a WHERE a.operation_id = d.id)
+SET status = 'running', attempts = (SELECT a.attempt FROM attempts a WHERE a.operation_id = d.id ORDER BY a.seq DESC LIMIT 1)
 FROM unnest(@ids::uuid[]) AS d (id)
 WHERE o.id = d.id AND ` + isOpen
 

@@ -241,7 +241,8 @@ FROM opened`
 // where it was booked before, and where a voucher was to bring it: that is free again.
 func (s *Store) AcceptLateRecharge(ctx context.Context, provider string, id RechargeID, note, author string) (OperationID, error) {
 	operation := NewOperationID()
-	tag, err := s.pool.Exec(ctx, openLateRechargeSQL, pgx.NamedArgs{
+	late := act{"recharge.late", id.String(), map[string]any{"provider": provider, "operation": operation.String(), "note": note, "author": author}}
+	tag, err := s.execAct(ctx, late, openLateRechargeSQL, pgx.NamedArgs{
 		"provider": provider, "recharge": id, "id": operation, "type": RechargeLate, "grace": s.grace,
 		"note": note, "author": author, "queue": queueOf[RechargeLate],
 	})

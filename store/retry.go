@@ -91,10 +91,11 @@ INSERT INTO attempts (operation_id, seq, attempt, error)
 VALUES (@id, @seq, @attempt, @error)
 ON CONFLICT DO NOTHING`
 
-// What is used up counts as tried, however often its message comes back meanwhile.
+// What is used up counts as tried, however often its message comes back meanwhile. The last
+// attempt says how often: an operation that was replayed began anew, and has the older ones still.
 const countAttemptsSQL = `
 UPDATE operations
-SET attempts = (SELECT max(a.attempt) FROM attempts a WHERE a.operation_id = @id)
+SET attempts = (SELECT a.attempt FROM attempts a WHERE a.operation_id = @id ORDER BY a.seq DESC LIMIT 1)
 WHERE id = @id`
 
 const scheduleRetrySQL = `

@@ -156,22 +156,31 @@ func lockForPayment(ctx context.Context, tx pgx.Tx, refs []Ref, held locking) (*
 	if held == passOverHeldRows {
 		lockPayments, lockWallets = lockFreePaymentsSQL, lockFreeWalletsOfSQL
 	}
-	rows, _ := tx.Query(ctx, lockPayments, pgx.NamedArgs{"ids": idsOf(refs)})
-	b := &paymentBatch{held: held, orders: make(map[OperationID]order), wallets: make(map[walletKey]*wallet), owners: make(map[int64]bool)}
-	var owners []int64
-	var o order
-	_, err := pgx.ForEachRow(rows, []any{
-		&o.id, &o.seq, &o.status, &o.accepted, &o.number, &o.payer, &o.recipient,
-		&o.amount.Minor, &o.amount.Currency, &o.description, &o.payerNumber, &o.payerPhone, &o.recipientNumber, &o.recipientPhone, &o.deleted, &b.now,
-	}, func() error {
-		b.orders[o.id] = o
-		owners = append(owners, o.payer, o.recipient)
-		return nil
-	})
+	orders, now, err := lockOrders(ctx, tx, lockPayments, idsOf(refs))
 	if err != nil {
-		return nil, fmt.Errorf("lock payments: %w", err)
+		return nil, err
+	}
+	b := &paymentBatch{held: held, now: now, orders: orders, wallets: make(map[walletKey]*wallet), owners: make(map[int64]bool)}
+	var owners []int64
+	for _, o := range orders {
+		owners = append(owners, o.payer, o.recipient)
 	}
 	return b, b.lockWallets(ctx, tx, lockWallets, owners)
+}
+
+// lockOrders locks payments, and reads them and the database's clock.
+func lockOrders(ctx context.Context, tx pgx.Tx, sql string, ids []OperationID) (orders map[OperationID]order, now time.Time, err error) {
+	rows, _ := tx.Query(ctx, sql, pgx.NamedArgs{"ids": ids})
+	orders = make(map[OperationID]order)
+	var o order
+	_, err = pgx.ForEachRow(rows, []any{
+		&o.id, &o.seq, &o.status, &o.accepted, &o.number, &o.payer, &o.recipient,
+		&o.amount.Minor, &o.amount.Currency, &o.description, &o.payerNumber, &o.payerPhone, &o.recipientNumber, &o.recipientPhone, &o.deleted, &now,
+	}, func() error {
+		orders[o.id] = o
+		return nil
+	})
+	return orders, now, wrap("lock payments", err)
 }
 
 func (b *paymentBatch) lockWallets(ctx context.Context, tx pgx.Tx, sql string, owners []int64) error {

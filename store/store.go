@@ -7,7 +7,7 @@
 // of it, and the relay finds the messages that it left.
 //
 // Locks are taken in one order everywhere, each kind by id: idempotency keys, operations,
-// payments by card, subscriptions, callback endpoints, phones' tokens, ledger accounts. Whoever
+// dead letters, payments by card, subscriptions, callback endpoints, phones' tokens, ledger accounts. Whoever
 // changes the state of an invoice, of a recharge or of a callback holds its operation, so that
 // those need no order of their own; a payment by card may have several. A provider's day comes
 // last where recharges are settled, and after the keys where they are created, which takes no
@@ -43,6 +43,7 @@ type Config struct {
 	MaxConns  int32         // default 8
 	PublicURL string        // what the addresses in events begin with; without a slash at its end
 	Grace     time.Duration // how long after it was to be delivered a message counts as lost; default 30 s
+	Actor     string        // the operator whose store this is; "" for api and worker, which are nobody's
 }
 
 // Store is safe for use by many goroutines.
@@ -51,6 +52,7 @@ type Store struct {
 	seal      seal
 	grace     time.Duration
 	publicURL string
+	actor     string
 	callers   callerCache
 	onOutbox  atomic.Pointer[func()]
 	work      sync.WaitGroup
@@ -88,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("database: %w", err)
 	}
 
-	s := &Store{pool: pool, seal: sealer, grace: cfg.Grace, publicURL: cfg.PublicURL}
+	s := &Store{pool: pool, seal: sealer, grace: cfg.Grace, publicURL: cfg.PublicURL, actor: clip(cfg.Actor, 255)}
 	if s.grace == 0 {
 		s.grace = 30 * time.Second
 	}

@@ -79,7 +79,7 @@ func (s *Store) AddUser(ctx context.Context, n NewUser) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.pool.Exec(ctx, addUserSQL, pgx.NamedArgs{
+	_, err = s.execAct(ctx, act{"user.add", n.Name, map[string]any{"rights": n.Rights}}, addUserSQL, pgx.NamedArgs{
 		"name": n.Name, "card": s.fingerprintOf(cardNumber, n.Card), "pin": s.fingerprintOf(pinCode, n.PIN),
 		"pin_hash": pinHash, "password_hash": passwordHash, "rights": n.Rights,
 	})
@@ -131,7 +131,8 @@ WHERE id = @id`
 // tokens of before stay revoked. Its error is ErrUserNotFound.
 func (s *Store) SetUserDisabled(ctx context.Context, name string, disabled bool) error {
 	change := pgx.NamedArgs{"disabled": disabled}
-	err := s.changeParty(ctx, lockUserSQL, name, setUserDisabledSQL, change, func(id int64) []string {
+	done := act{action: "user." + switched(disabled), subject: name}
+	err := s.changeParty(ctx, done, lockUserSQL, name, setUserDisabledSQL, change, func(id int64) []string {
 		return []string{s.subjectName("user", id, "")}
 	})
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -60,7 +60,8 @@ func (s *Store) MakeVouchers(ctx context.Context, amount money.Amount, n int) ([
 		codes[i] = newVoucherCode()
 		fingerprints[i] = s.voucherFingerprint(codes[i])
 	}
-	_, err := s.pool.Exec(ctx, insertVouchersSQL, pgx.NamedArgs{
+	made := act{"voucher.make", "", map[string]any{"amount": amount.Minor, "currency": amount.Currency.Alpha(), "count": n}}
+	_, err := s.execAct(ctx, made, insertVouchersSQL, pgx.NamedArgs{
 		"fingerprints": fingerprints, "amount": amount.Minor, "currency": amount.Currency,
 	})
 	if err != nil {

@@ -104,7 +104,7 @@ func TestAnOperatorLooksAtCallbacksAndSendsThemAgain(t *testing.T) {
 	dead, sound := db.Callback(endpoint), db.Callback(endpoint)
 	db.AttemptedWith(refusedWith(db.Sending(dead), "<b>\x1b[31mno\x00"))
 	db.Attempted(db.Sending(sound), store.Delivered)
-	db.Exec("UPDATE operations SET status = 'dead', error_code = 'dead', error_message = 'answered 500' WHERE id = $1", dead.ID)
+	db.Dies(db.Ref(dead.ID))
 
 	if all := told[[]shownCallback](t, db, "list", "--client", "back office", "--since", "1h", "--status", "dead"); len(all) != 1 || all[0].ID != dead.ID.String() || all[0].Client != "back office" {
 		t.Errorf("the dead: %+v", all)

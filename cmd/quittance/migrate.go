@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/quittance/quittance/cmd/settings"
@@ -39,6 +41,9 @@ In production it says what the database holds that only development should.`,
 			if len(applied) == 0 {
 				cmd.Println("the schema is the newest")
 			}
+			if err := o.keepMigration(cmd.Context(), applied); err != nil {
+				return err
+			}
 			if err := grant(cmd, string(cfg.DatabaseURL), roles); err != nil || cfg.Environment != settings.Production {
 				return err
 			}
@@ -48,6 +53,14 @@ In production it says what the database holds that only development should.`,
 	cmd.Flags().StringVar(&roles.Runtime, "runtime", "", "the role of api, worker and this command line")
 	cmd.Flags().StringVar(&roles.Reader, "reader", "", "the role of audits and reports")
 	return cmd
+}
+
+// keepMigration has the audit log say what was applied.
+func (o *operator) keepMigration(ctx context.Context, applied []string) error {
+	if len(applied) == 0 {
+		return nil
+	}
+	return o.withStore(ctx, func(s *store.Store) error { return s.KeepMigration(ctx, applied) })
 }
 
 func grant(cmd *cobra.Command, database string, roles migrations.Roles) error {

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/user"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -16,7 +20,10 @@ import (
 )
 
 // operator holds what the commands share.
-type operator struct{ environ map[string]string }
+type operator struct {
+	environ map[string]string
+	as      string // who is doing it, by the flag --as
+}
 
 func newRoot(environ map[string]string) *cobra.Command {
 	o := &operator{environ: environ}
@@ -27,11 +34,19 @@ func newRoot(environ map[string]string) *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(o.migrate(), o.demo(), o.openBalance(), o.client(), o.user(), o.provider(), o.voucher(), o.recharge(), o.callback(), o.clock(),
-		o.dead(), o.settings(), o.bench(), o.benchCeiling())
+		o.dead(), o.audit(), o.settings(), o.bench(), o.benchCeiling())
+	root.PersistentFlags().StringVar(&o.as, "as", "", "who you are, in the audit log; default: QUITTANCE_OPERATOR, or the system's user@host")
 	for _, group := range root.Commands() {
 		refuseUnknown(group)
 	}
 	return root
+}
+
+// audit looks at what must not be wrong.
+func (o *operator) audit() *cobra.Command {
+	audit := &cobra.Command{Use: "audit", Short: "Look at what operators did"}
+	audit.AddCommand(o.auditLog())
+	return audit
 }
 
 // refuseUnknown has what only groups commands refuse one that is not there. Left alone it shows
@@ -50,13 +65,28 @@ func (o *operator) config() (settings.Quittance, error) {
 	return settings.Read[settings.Quittance](o.environ)
 }
 
+// actor is who the audit log says did it. It is never nobody.
+func (o *operator) actor(cfg settings.Quittance) string {
+	if name := cmp.Or(strings.TrimSpace(o.as), strings.TrimSpace(cfg.Operator)); name != "" {
+		return name
+	}
+	name, host := "unknown", "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return name + "@" + host
+}
+
 // withStore opens the store for one command.
 func (o *operator) withStore(ctx context.Context, f func(*store.Store) error) error {
 	cfg, err := o.config()
 	if err != nil {
 		return err
 	}
-	s, err := store.Open(ctx, store.Config{URL: string(cfg.DatabaseURL), Secret: cfg.SecretKey})
+	s, err := store.Open(ctx, store.Config{URL: string(cfg.DatabaseURL), Secret: cfg.SecretKey, Actor: o.actor(cfg)})
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,21 @@ var invariants = []struct{ promise, sql string }{
 		FROM operations o
 		WHERE o.status IN ('accepted', 'running') AND o.due_at > now() + interval '1 day' * CASE o.type WHEN 'callback.send' THEN 2 ELSE 1 END
 		  AND NOT EXISTS (SELECT FROM callbacks c WHERE c.id = o.id AND c.held AND o.due_at = 'infinity')`},
+	{"a dead operation has the dead letter of its death, which waits for an operator", `
+		SELECT format('operation %s (%s) at seq %s', o.id, o.type, o.seq)
+		FROM operations o
+		LEFT JOIN dead_letters d ON d.operation_id = o.id AND d.seq = o.seq AND d.resolved_at IS NULL
+		WHERE o.status = 'dead' AND d.id IS NULL`},
+	{"a dead letter that was replayed has an operation that went on", `
+		SELECT format('dead letter %s of operation %s at seq %s', d.id, d.operation_id, d.seq)
+		FROM dead_letters d
+		JOIN operations o ON o.id = d.operation_id
+		WHERE d.resolution = 'replayed' AND o.seq <= d.seq`},
+	{"a dead letter that was dropped has an operation that failed, or that it was not about any more", `
+		SELECT format('dead letter %s of operation %s, which is %s', d.id, d.operation_id, o.status)
+		FROM dead_letters d
+		JOIN operations o ON o.id = d.operation_id AND o.seq = d.seq
+		WHERE d.resolution = 'dropped' AND o.status NOT IN ('failed', 'succeeded')`},
 	{"no outbox row is older than a minute, unless the broker will not take it", `
 		SELECT format('outbox row %s for %s: %s', o.id, o.message_id, now() - o.created_at)
 		FROM outbox o

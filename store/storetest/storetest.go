@@ -59,6 +59,20 @@ func Open(t testing.TB, address string) *store.Store {
 	return s
 }
 
+// Operator is the name of whoever operates in tests.
+const Operator = "olga"
+
+// Operated opens the store on a database as an operator does.
+func Operated(t testing.TB, address string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Config{URL: address, Secret: Secret, Grace: time.Second, PublicURL: PublicURL, Actor: Operator})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
 var created atomic.Int64
 
 // Create makes an empty, migrated database and returns its address.
@@ -212,6 +226,19 @@ func (db *DB) Settle(ref store.Ref) store.Outcome {
 		db.t.Fatal(err)
 	}
 	return outcomes[0]
+}
+
+// Dies has the broker give up the message about an operation, and returns its dead letter.
+func (db *DB) Dies(ref store.Ref) (letter int64) {
+	db.t.Helper()
+	d := store.DeadLetter{
+		Queue: "work", MessageID: ref.ID.String(), Seq: ref.Seq, Operation: ref.ID, Reason: "rejected", Error: "it cannot be done",
+		Body: []byte(`{"id":"` + ref.ID.String() + `"}`), PropertyID: ref.ID.String(),
+	}
+	if _, err := db.KeepDeadLetters(db.t.Context(), []store.DeadLetter{d}); err != nil {
+		db.t.Fatal(err)
+	}
+	return int64(db.Count("SELECT id FROM dead_letters WHERE message_id = $1 AND seq = $2", d.MessageID, d.Seq))
 }
 
 // Provider is an enabled provider without limits; what change changes is its own.

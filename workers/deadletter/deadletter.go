@@ -119,6 +119,8 @@ func letterOf(m queue.Message) store.DeadLetter {
 		Headers:   m.Headers,
 		Body:      m.Body,
 		TraceID:   traceOf(m.Headers),
+
+		PropertyID: m.ID,
 	}
 	ref, err := workers.RefOf(m)
 	if err != nil {
