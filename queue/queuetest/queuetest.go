@@ -168,6 +168,36 @@ func GetMany(t testing.TB, amqpURL, name string, n int) []amqp.Delivery {
 	return got
 }
 
+// Exhaust gives the first message of a queue back to the broker until that has delivered it
+// as often as its limit allows, and once more: then the broker gives it up.
+func Exhaust(t testing.TB, amqpURL, name string, limit int64) {
+	t.Helper()
+	ch, done := channel(t, amqpURL)
+	defer done()
+	if err := ch.Qos(1, 0, false); err != nil {
+		t.Fatalf("prefetch: %v", err)
+	}
+	deliveries, err := ch.Consume(name, "exhaust", false, false, false, false, nil)
+	if err != nil {
+		t.Fatalf("consume %s: %v", name, err)
+	}
+	deadline := time.After(Patience)
+	for count := int64(0); count < limit; {
+		select {
+		case d, ok := <-deliveries:
+			if !ok {
+				t.Fatalf("%s gave its message %d times and ended, want %d", name, count, limit)
+			}
+			count, _ = d.Headers["x-delivery-count"].(int64) // of the first delivery there is none
+			if err := d.Reject(true); err != nil {
+				t.Fatalf("give back: %v", err)
+			}
+		case <-deadline:
+			t.Fatalf("%s gave its message %d times, want %d", name, count, limit)
+		}
+	}
+}
+
 // Depth counts the messages of a queue that are ready.
 func Depth(t testing.TB, amqpURL, name string) int {
 	t.Helper()
