@@ -28,9 +28,9 @@ SET error_code = 0, updated_at = now()
 WHERE i.number = ANY(@invoices) AND i.state = 3`
 
 // runAgain has dead operations, which are locked, run again.
-func (s *Store) runAgain(ctx context.Context, tx pgx.Tx, dead []deadOperation) error {
+func (s *Store) runAgain(ctx context.Context, tx pgx.Tx, dead []deadOperation) (enqueued bool, err error) {
 	if len(dead) == 0 {
-		return nil
+		return false, nil
 	}
 	var ids []OperationID
 	var seqs []int64
@@ -52,5 +52,5 @@ func (s *Store) runAgain(ctx context.Context, tx pgx.Tx, dead []deadOperation) e
 		batch.Queue(payAgainSQL, pgx.NamedArgs{"invoices": invoices}).Exec(affects(len(invoices)))
 	}
 	markCallbacks(batch, marks)
-	return wrap("run again", tx.SendBatch(ctx, batch).Close())
+	return true, wrap("run again", tx.SendBatch(ctx, batch).Close())
 }

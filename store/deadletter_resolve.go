@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,31 +47,8 @@ var (
 // resolved, and whatever becomes of the messages the schedule worker finds the operations when
 // they are due.
 func (s *Store) ReplayDeadLetters(ctx context.Context, ids []int64, rehearsal Rehearsal) ([]DeadOutcome, error) {
-	var outcomes []DeadOutcome
-	var enqueued bool
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		cases, err := lockDeadLetters(ctx, tx, ids)
-		if err != nil {
-			return err
-		}
-		outcomes, enqueued = decideEach(ids, cases, deadCase.replay), false
-		if rehearsal == DryRun {
-			return nil
-		}
-		dead := deadOf(outcomes, cases, Replayed)
-		if err := s.runAgain(ctx, tx, dead); err != nil {
-			return err
-		}
-		enqueued = len(dead) > 0
-		return s.resolve(ctx, tx, outcomes, dead, "dead.replay")
-	})
-	if err != nil {
-		return nil, unavailable(wrap("replay dead letters", err))
-	}
-	if enqueued {
-		s.outboxFilled()
-	}
-	return outcomes, nil
+	outcomes, err := s.resolveDead(ctx, ids, rehearsal, deadCommand{how: Replayed, action: "dead.replay", verdict: deadCase.replay, do: s.runAgain})
+	return outcomes, unavailable(wrap("replay dead letters", err))
 }
 
 // DropDeadLetters has the operations of dead letters fail for good, as the worker would have had
@@ -78,30 +56,41 @@ func (s *Store) ReplayDeadLetters(ctx context.Context, ids []int64, rehearsal Re
 // by card that was never asked for is rejected. An operation of which nobody knows what the
 // acquirer did is left alone; its outcome says ErrOutcomeUnknown. reason is kept.
 func (s *Store) DropDeadLetters(ctx context.Context, ids []int64, reason string, rehearsal Rehearsal) ([]DeadOutcome, error) {
-	var outcomes []DeadOutcome
+	outcomes, err := s.resolveDead(ctx, ids, rehearsal, deadCommand{how: Dropped, action: "dead.drop", note: reason, verdict: deadCase.drop, do: s.drop})
+	return outcomes, unavailable(wrap("drop dead letters", err))
+}
+
+// deadCommand is what an operator wants done with dead letters.
+type deadCommand struct {
+	how     Resolution
+	action  string // in the audit log
+	note    string // in the letters, where it says more than the verdict does
+	verdict func(deadCase) DeadOutcome
+	do      func(context.Context, pgx.Tx, []deadOperation) (enqueued bool, err error)
+}
+
+// resolveDead locks, decides and writes, in one transaction.
+func (s *Store) resolveDead(ctx context.Context, ids []int64, rehearsal Rehearsal, c deadCommand) (outcomes []DeadOutcome, err error) {
 	var enqueued bool
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		cases, err := lockDeadLetters(ctx, tx, ids)
 		if err != nil {
 			return err
 		}
-		outcomes, enqueued = decideEach(ids, cases, deadCase.drop), false
+		outcomes, enqueued = decideEach(ids, cases, c), false
 		if rehearsal == DryRun {
 			return nil
 		}
-		dead := deadOf(outcomes, cases, Dropped)
-		if enqueued, err = s.drop(ctx, tx, dead); err != nil {
+		dead := deadOf(outcomes, cases, c.how)
+		if enqueued, err = c.do(ctx, tx, dead); err != nil {
 			return err
 		}
-		for i := range outcomes {
-			if outcomes[i].Refused == nil {
-				outcomes[i].Note = reason
-			}
-		}
-		return s.resolve(ctx, tx, outcomes, dead, "dead.drop")
+		return s.resolve(ctx, tx, outcomes, dead, c)
+		// The commit point. Before it the letters wait; after it the operations go on, or have
+		// failed, whatever becomes of this process and of the broker.
 	})
 	if err != nil {
-		return nil, unavailable(wrap("drop dead letters", err))
+		return nil, err
 	}
 	if enqueued {
 		s.outboxFilled()
@@ -168,7 +157,7 @@ func lockDeadLetters(ctx context.Context, tx pgx.Tx, ids []int64) (map[int64]dea
 }
 
 // decideEach says what becomes of each letter. It reads nothing but its arguments.
-func decideEach(ids []int64, cases map[int64]deadCase, verdict func(deadCase) DeadOutcome) []DeadOutcome {
+func decideEach(ids []int64, cases map[int64]deadCase, command deadCommand) []DeadOutcome {
 	outcomes := make([]DeadOutcome, len(ids))
 	for i, id := range ids {
 		c, found := cases[id]
@@ -180,7 +169,8 @@ func decideEach(ids []int64, cases map[int64]deadCase, verdict func(deadCase) De
 		if c.resolved != "" {
 			o.Refused = fmt.Errorf("%w: %s", ErrDeadLetterResolved, c.resolved)
 		} else {
-			o = verdict(c)
+			o = command.verdict(c)
+			o.Note = cmp.Or(command.note, o.Note)
 		}
 		o.ID, o.Operation, o.Type = id, c.names, c.operation.kind
 		outcomes[i] = o
@@ -241,7 +231,7 @@ WHERE d.id = r.letter AND d.resolution IS NULL` // not resolved_at: with that th
 
 // resolve stores what became of letters. Where an operation is dead no more, none of its letters
 // waits for anybody: older copies of its message have gone the same way.
-func (s *Store) resolve(ctx context.Context, tx pgx.Tx, outcomes []DeadOutcome, dead []deadOperation, action string) error {
+func (s *Store) resolve(ctx context.Context, tx pgx.Tx, outcomes []DeadOutcome, dead []deadOperation, c deadCommand) error {
 	var letters []int64
 	var resolutions []Resolution
 	var notes []string
@@ -251,7 +241,7 @@ func (s *Store) resolve(ctx context.Context, tx pgx.Tx, outcomes []DeadOutcome, 
 			continue
 		}
 		letters, resolutions, notes = append(letters, o.ID), append(resolutions, o.Resolution), append(notes, clip(o.Note, 1000))
-		acts = append(acts, o.act(action))
+		acts = append(acts, o.act(c.action))
 	}
 	if len(letters) == 0 {
 		return nil
@@ -267,8 +257,7 @@ func (s *Store) resolve(ctx context.Context, tx pgx.Tx, outcomes []DeadOutcome, 
 	for i, o := range dead {
 		ids[i] = o.id
 	}
-	how := map[string]Resolution{"dead.replay": Replayed, "dead.drop": Dropped}[action]
-	if err := s.resolveLettersOf(ctx, tx, ids, how, "Another letter of its operation was "+string(how)+"."); err != nil {
+	if err := s.resolveLettersOf(ctx, tx, ids, c.how, "Another letter of its operation was "+string(c.how)+"."); err != nil {
 		return err
 	}
 	return s.keepActs(ctx, tx, acts...)

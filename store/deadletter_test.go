@@ -243,6 +243,9 @@ func TestADeadOperationOfEachTypeIsReplayed(t *testing.T) {
 			if n := f.Count("SELECT count(*) FROM outbox WHERE message_id = $1 AND seq = $2 AND queue = $3 AND type = $4", ref.ID, again.Seq, death.queue, death.kind); n != 1 || again.Seq <= ref.Seq {
 				t.Errorf("%d messages at seq %d are on their way to %s", n, again.Seq, death.queue)
 			}
+			if n := f.Count("SELECT count(*) FROM invoices WHERE state = 3 AND error_code <> 0"); n != 0 {
+				t.Error("what is being paid again shows the error of before")
+			}
 			f.CheckInvariants()
 			if got := death.goOn(f, again); got != store.Succeeded {
 				t.Errorf("then it is %q", got)

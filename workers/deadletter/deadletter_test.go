@@ -37,10 +37,11 @@ func TestALetterSaysWhy(t *testing.T) {
 		}}, "payments", "rejected", true},
 		{"delivered too often", queue.Message{Queue: "callbacks.retry.dead", Body: row, Headers: map[string]any{"x-death": []any{death("callbacks.retry", "delivery_limit")}}}, "callbacks.retry", "delivery_limit", true},
 		{"published to the dead letters by hand", queue.Message{Queue: "cards.dead", Body: row}, "cards", "other", true},
+		{"it names nothing, but it came with an id", queue.Message{Queue: "payments.dead", ID: id, Body: []byte("?")}, "payments", "other", false},
 		{"it names nothing", queue.Message{Queue: "payments.dead", Body: []byte{0, 255}, Headers: map[string]any{"x-death": "?"}}, "payments", "other", false},
 	} {
 		d := letterOf(story.m)
-		if d.Queue != story.queue || d.Reason != story.reason || d.Error == "" {
+		if d.Queue != story.queue || d.Reason != story.reason || d.Error == "" || d.PropertyID != story.m.ID {
 			t.Errorf("%s: %+v", story.name, d)
 		}
 		if story.named != (d.MessageID == id && d.Seq == 3 && !d.Operation.IsZero()) {
