@@ -45,7 +45,7 @@ func genAttempts(t *rapid.T) (*callbackBatch, []*sent) {
 func genAttempt(t *rapid.T, c *lockedCallback, endpoint EndpointID) *sent {
 	r := &sent{CallbackResult: CallbackResult{
 		Callback: Callback{
-			Ref: Ref{c.id, c.seq}, Endpoint: endpoint, Attempts: c.attempts, Replaying: c.replaying,
+			Ref: Ref{ID: c.id, Seq: c.seq}, Endpoint: endpoint, Attempts: c.attempts, Replaying: c.replaying,
 			URL: rapid.SampledFrom([]string{"https://shop.example/hook", "https://shop.example/old"}).Draw(t, "url"),
 		},
 		Outcome: rapid.SampledFrom([]CallbackOutcome{

@@ -130,7 +130,7 @@ func testsOf(ctx context.Context, tx pgx.Tx, endpoints []EndpointID) ([]event, e
 		if !found {
 			return nil, ErrEndpointNotFound
 		}
-		tests[i] = event{kind: EventCallbackTest, client: client, resource: id, at: now, endpoint: id, data: aTest}
+		tests[i] = event{kind: EventCallbackTest, client: client, resource: id, at: now, endpoint: id, data: aTest, trace: parentIn(ctx)}
 	}
 	return tests, nil
 }

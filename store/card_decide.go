@@ -26,6 +26,7 @@ type lockedPayment struct {
 	changed     bool
 	event       EventType // what its shop is told; "" for nothing
 	told        told
+	trace       string // the attempt
 
 	amount, commission                      int64
 	held, completed                         int64
@@ -104,7 +105,7 @@ type cardDecisions struct {
 	subscriptions []*lockedSubscription
 	ended         []endedSubscription
 	transfers     []transfer
-	receipts      []PaymentID
+	receipts      []*lockedPayment
 	now           time.Time
 	deciding      time.Time
 }
@@ -149,6 +150,7 @@ func (b *callBatch) decide(results []*finishing) cardDecisions {
 		if !found || p == nil || step.payment != p.id || step.known() {
 			continue // stale
 		}
+		p.trace = r.trace
 		var one cardDecisions // which has no effect where it comes to an error
 		if r.Outcome == Unknown {
 			b.leaveUnknown(&one, r, step, p)
@@ -314,7 +316,7 @@ func (b *callBatch) complete(d *cardDecisions, step cardStep, p *lockedPayment) 
 		return err
 	}
 	if p.hasAddress {
-		d.receipts = append(d.receipts, p.id)
+		d.receipts = append(d.receipts, p)
 	}
 	if u := b.subscriptions[p.invoice]; u != nil && p.kind == Subscribe {
 		u.paid(p, b.deciding)

@@ -159,7 +159,7 @@ WHERE id = @payment AND status = 'FINISHED' AND reversed + reversing = @given_ba
 func (s *Store) openPaymentCommand(ctx context.Context, tx pgx.Tx, operation OperationID, c PaymentCommand, f foundForCommand, call newIntent) error {
 	call.id, call.payment = NewIntentID(), c.Payment
 	batch := &pgx.Batch{}
-	s.openPaymentOperation(batch, operation, c.Type, c.Payment)
+	s.openPaymentOperation(ctx, batch, operation, c.Type, c.Payment)
 	if c.Type == PaymentReverse {
 		batch.Queue(setAsideSQL, pgx.NamedArgs{
 			"payment": c.Payment, "amount": call.amount, "commission": call.commission, "given_back": f.givenBack,

@@ -230,7 +230,7 @@ func (s *Store) insertCardPayment(ctx context.Context, tx pgx.Tx, operation Oper
 	if p.NewCard {
 		s.insertCard(batch, NewCard{Card: p.Card, Client: p.client, Token: p.SavedToken})
 	}
-	s.openPaymentOperation(batch, operation, PaymentAuthorise, p.ID)
+	s.openPaymentOperation(ctx, batch, operation, PaymentAuthorise, p.ID)
 	batch.Queue(insertCardPaymentSQL, pgx.NamedArgs{
 		"payment": p.ID, "invoice": p.Invoice, "client": p.client, "system_type": p.systemType, "type": p.kind, "one_time": p.oneTime,
 		"amount": p.Amount, "commission": p.commission, "millipercents": p.tariff.Millipercents, "fixed": p.tariff.Fixed,
@@ -245,8 +245,8 @@ func (s *Store) insertCardPayment(ctx context.Context, tx pgx.Tx, operation Oper
 func newReceiptID() string { return rand.Text()[:12] }
 
 const openPaymentOperationSQL = `
-INSERT INTO operations (id, type, resource, due_at)
-VALUES (@operation, @type, @payment, now() + @grace)
+INSERT INTO operations (id, type, resource, due_at, trace_parent)
+VALUES (@operation, @type, @payment, now() + @grace, nullif(@trace::text, ''))
 ON CONFLICT DO NOTHING`
 
 const insertIntentSQL = `
@@ -272,8 +272,10 @@ type newIntent struct {
 
 // openPaymentOperation opens an operation on a payment, and enqueues it. Where a competing one
 // is open, its statement falls short.
-func (s *Store) openPaymentOperation(batch *pgx.Batch, id OperationID, kind OperationType, payment PaymentID) {
-	args := pgx.NamedArgs{"operation": id, "type": kind, "payment": payment, "grace": s.grace, "queue": queueOf[kind]}
+func (s *Store) openPaymentOperation(ctx context.Context, batch *pgx.Batch, id OperationID, kind OperationType, payment PaymentID) {
+	args := pgx.NamedArgs{
+		"operation": id, "type": kind, "payment": payment, "grace": s.grace, "queue": queueOf[kind], "trace": parentIn(ctx),
+	}
 	batch.Queue(openPaymentOperationSQL, args).Exec(affects(1))
 	batch.Queue(enqueuePaymentOperationSQL, args)
 }

@@ -45,7 +45,7 @@ type CallResult struct {
 // any other stays as it was, and the acquirer is asked again later, for good. Then the Outcome
 // is {Status: Running}.
 func (s *Store) FinishCall(ctx context.Context, r CallResult) (Outcome, error) {
-	f := &finishing{CallResult: r}
+	f := &finishing{CallResult: r, trace: parentIn(ctx)}
 	err := s.cardResults.do(ctx, f)
 	if err == nil {
 		err = f.verdict
@@ -59,6 +59,7 @@ func (s *Store) FinishCall(ctx context.Context, r CallResult) (Outcome, error) {
 // finishing is a result on its way into the database.
 type finishing struct {
 	CallResult
+	trace   string // the attempt that brings it
 	outcome Outcome
 	verdict error // why it cannot be stored, where it is alone to blame
 }

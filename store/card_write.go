@@ -213,9 +213,9 @@ func writeSubscriptions(batch *pgx.Batch, all []*lockedSubscription, now time.Ti
 }
 
 const openReceiptsSQL = `
-INSERT INTO operations (id, type, resource, due_at)
-SELECT d.id, @type, d.payment, now() + @grace
-FROM unnest(@ids::uuid[], @payments::uuid[]) AS d (id, payment)`
+INSERT INTO operations (id, type, resource, due_at, trace_parent)
+SELECT d.id, @type, d.payment, now() + @grace, nullif(d.trace, '')
+FROM unnest(@ids::uuid[], @payments::uuid[], @traces::text[]) AS d (id, payment, trace)`
 
 const enqueueReceiptsSQL = `
 INSERT INTO outbox (queue, message_id, seq, type)
@@ -223,15 +223,17 @@ SELECT @queue, d.id, 1, @type
 FROM unnest(@ids::uuid[]) AS d (id)`
 
 // openReceipts has the receipts of finished payments mailed.
-func (s *Store) openReceipts(batch *pgx.Batch, payments []PaymentID) {
-	if len(payments) == 0 {
+func (s *Store) openReceipts(batch *pgx.Batch, all []*lockedPayment) {
+	if len(all) == 0 {
 		return
 	}
-	ids := make([]OperationID, len(payments))
-	for i := range ids {
-		ids[i] = NewOperationID()
+	ids := make([]OperationID, len(all))
+	payments := make([]PaymentID, len(all))
+	traces := make([]string, len(all))
+	for i, p := range all {
+		ids[i], payments[i], traces[i] = NewOperationID(), p.id, p.trace
 	}
-	args := pgx.NamedArgs{"ids": ids, "payments": payments, "type": ReceiptSend, "queue": queueOf[ReceiptSend], "grace": s.grace}
+	args := pgx.NamedArgs{"ids": ids, "payments": payments, "traces": traces, "type": ReceiptSend, "queue": queueOf[ReceiptSend], "grace": s.grace}
 	batch.Queue(openReceiptsSQL, args).Exec(affects(len(ids)))
 	batch.Queue(enqueueReceiptsSQL, args)
 }

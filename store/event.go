@@ -54,6 +54,7 @@ type event struct {
 	invoice     InvoiceNumber // whose callbackURL it is
 	endpoint    EndpointID    // who alone is told; zero: whoever listens
 	phone       int64         // the account whose phone is told; 0: none
+	trace       string        // the span that caused it
 }
 
 // eventBody is what standard endpoints are sent, in this order.

@@ -33,7 +33,7 @@ func (o order) shown(state InvoiceState) walletInvoice {
 
 // paid is the event of an order that was settled. The recipient's phone is told.
 func (o order) paid(at time.Time) event {
-	e := event{kind: EventInvoicePaid, resource: o.number, at: at, data: o.shown(Paid)}
+	e := event{kind: EventInvoicePaid, resource: o.number, at: at, data: o.shown(Paid), trace: o.trace}
 	if o.recipientPhone {
 		e.phone = o.recipient
 	}
@@ -49,7 +49,7 @@ type refusedInvoice struct {
 // refused is the event of an order that was not settled. Nobody but the payer's phone is told.
 func (e paymentEnd) refused(at time.Time) event {
 	return event{
-		kind: EventInvoiceRefused, resource: e.number, at: at, phone: e.payer,
+		kind: EventInvoiceRefused, resource: e.number, at: at, phone: e.payer, trace: e.trace,
 		data: refusedInvoice{e.shown(AwaitingPayment), e.refusal.invoice},
 	}
 }
@@ -90,7 +90,7 @@ func (e topUpEnd) ended(at, deciding time.Time) event {
 	if e.phone && e.state == RechargeCommitted {
 		phone = r.Account
 	}
-	return event{phone: phone, kind: eventOfRecharge[e.state], client: r.client, resource: r.ID, at: at, data: endedRecharge{
+	return event{phone: phone, kind: eventOfRecharge[e.state], client: r.client, resource: r.ID, at: at, trace: e.trace, data: endedRecharge{
 		ID: r.ID, PaymentNo: r.PaymentNo, Provider: r.Provider, UserID: r.Account,
 		Amount: json.Number(r.Amount.Decimal()), Currency: r.Amount.Currency.Alpha(), Description: r.Description,
 		State: e.state, Created: shown(r.CreatedAt), Updated: shown(deciding),
@@ -145,7 +145,9 @@ func (s *Store) changed(p *lockedPayment, at time.Time) event {
 		paid := shown(*p.paidAt)
 		d.PayDate = &paid
 	}
-	return event{kind: p.event, client: p.client, resource: p.id, at: at, data: d, callbackURL: p.told.callbackURL, invoice: p.invoice}
+	return event{
+		kind: p.event, client: p.client, resource: p.id, at: at, data: d, callbackURL: p.told.callbackURL, invoice: p.invoice, trace: p.trace,
+	}
 }
 
 // shownExtraInfo is the text of what invoices/show has as an object: what the shop sent, and
@@ -167,6 +169,7 @@ type endedSubscription struct {
 	reason      string // expired; or declined, once too often
 	at          time.Time
 	ended       time.Time // by the deciding time
+	trace       string
 }
 
 // inactiveSubscription is what its shop is told of it.
@@ -180,7 +183,7 @@ type inactiveSubscription struct {
 
 func (u endedSubscription) event() event {
 	return event{
-		kind: EventSubscriptionEnded, client: u.client, resource: u.invoice, at: u.at, callbackURL: u.callbackURL, invoice: u.invoice,
+		kind: EventSubscriptionEnded, client: u.client, resource: u.invoice, at: u.at, callbackURL: u.callbackURL, invoice: u.invoice, trace: u.trace,
 		data: inactiveSubscription{
 			InvoiceID: u.invoice, ExternalID: u.externalID, Status: "INACTIVE", Reason: u.reason, EndDate: shown(u.ended),
 		},

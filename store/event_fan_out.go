@@ -21,11 +21,11 @@ ON CONFLICT DO NOTHING`
 // the callbackUrl of an invoice where it is that. What is for a disabled endpoint is held: it
 // waits until somebody enables that. The operations come before what refers to them.
 const sendTold = `, callback AS (
-	SELECT new_id() AS id, t.event, t.endpoint, t.client, t.url, t.invoice, t.held
+	SELECT new_id() AS id, t.event, t.endpoint, t.client, t.url, t.invoice, t.held, t.trace
 	FROM told t
 ), opened AS (
-	INSERT INTO operations (id, type, resource, due_at, waits)
-	SELECT c.id, @type, c.event, CASE WHEN c.held THEN 'infinity' ELSE now() + @grace END, c.held
+	INSERT INTO operations (id, type, resource, due_at, waits, trace_parent)
+	SELECT c.id, @type, c.event, CASE WHEN c.held THEN 'infinity' ELSE now() + @grace END, c.held, nullif(c.trace, '')
 	FROM callback c
 ), sent AS (
 	INSERT INTO callbacks (id, event_id, endpoint_id, client_id, url, invoice_id, held)
@@ -43,10 +43,10 @@ WHERE NOT c.held`
 // it so.
 const tellRegisteredSQL = `
 WITH fresh AS (
-	SELECT f.id, f.type, f.client
-	FROM unnest(@ids::uuid[], @types::text[], @clients::bigint[]) AS f (id, type, client)
+	SELECT f.id, f.type, f.client, f.trace
+	FROM unnest(@ids::uuid[], @types::text[], @clients::bigint[], @traces::text[]) AS f (id, type, client, trace)
 ), told AS (
-	SELECT f.id AS event, e.id AS endpoint, e.client_id AS client, e.state = 'disabled' AS held, NULL AS url, NULL::uuid AS invoice
+	SELECT f.id AS event, e.id AS endpoint, e.client_id AS client, e.state = 'disabled' AS held, NULL AS url, NULL::uuid AS invoice, f.trace
 	FROM (
 		SELECT e.id, e.client_id, e.state, e.event_types
 		FROM callback_endpoints e
@@ -56,7 +56,7 @@ WITH fresh AS (
 	JOIN fresh f ON f.client = e.client_id
 	WHERE e.event_types = '{}' OR f.type = ANY(e.event_types)
 	UNION ALL
-	SELECT f.id, e.id, e.client_id, e.state = 'disabled', NULL, NULL
+	SELECT f.id, e.id, e.client_id, e.state = 'disabled', NULL, NULL, f.trace
 	FROM (
 		SELECT e.id, e.client_id, e.state
 		FROM callback_endpoints e
@@ -69,8 +69,9 @@ WITH fresh AS (
 // An invoice's callbackUrl is told under its origin's endpoint, which stands by now.
 const tellCallbackURLsSQL = `
 WITH told AS (
-	SELECT f.id AS event, e.id AS endpoint, e.client_id AS client, e.state = 'disabled' AS held, f.url, f.invoice
-	FROM unnest(@ids::uuid[], @clients::bigint[], @origins::text[], @urls::text[], @invoices::uuid[]) AS f (id, client, origin, url, invoice)
+	SELECT f.id AS event, e.id AS endpoint, e.client_id AS client, e.state = 'disabled' AS held, f.url, f.invoice, f.trace
+	FROM unnest(@ids::uuid[], @clients::bigint[], @origins::text[], @urls::text[], @invoices::uuid[], @traces::text[])
+	     AS f (id, client, origin, url, invoice, trace)
 	CROSS JOIN LATERAL (
 		SELECT e.id, e.client_id, e.state
 		FROM callback_endpoints e
@@ -82,8 +83,8 @@ WITH told AS (
 
 const tellNamedSQL = `
 WITH told AS (
-	SELECT f.id AS event, e.id AS endpoint, e.client_id AS client, e.state = 'disabled' AS held, NULL AS url, NULL::uuid AS invoice
-	FROM unnest(@ids::uuid[], @endpoints::uuid[]) AS f (id, endpoint)
+	SELECT f.id AS event, e.id AS endpoint, e.client_id AS client, e.state = 'disabled' AS held, NULL AS url, NULL::uuid AS invoice, f.trace
+	FROM unnest(@ids::uuid[], @endpoints::uuid[], @traces::text[]) AS f (id, endpoint, trace)
 	CROSS JOIN LATERAL (SELECT e.id, e.client_id, e.state FROM callback_endpoints e WHERE e.id = f.endpoint OFFSET 0) e
 )` + sendTold
 
@@ -92,11 +93,12 @@ type registered struct {
 	ids       []EventID
 	types     []EventType
 	clients   []int64
+	traces    []string
 	listeners []int64 // the clients, each once
 }
 
 func (r *registered) add(id EventID, e event) {
-	r.ids, r.types, r.clients = append(r.ids, id), append(r.types, e.kind), append(r.clients, e.client)
+	r.ids, r.types, r.clients, r.traces = append(r.ids, id), append(r.types, e.kind), append(r.clients, e.client), append(r.traces, e.trace)
 	if e.client != 0 && !slices.Contains(r.listeners, e.client) { // few clients, however many events
 		r.listeners = append(r.listeners, e.client)
 	}
@@ -108,21 +110,24 @@ type callbackURLs struct {
 	clients       []int64
 	origins, urls []string
 	invoices      []InvoiceNumber
+	traces        []string
 }
 
 func (c *callbackURLs) add(id EventID, e event) {
 	c.ids, c.clients, c.origins = append(c.ids, id), append(c.clients, e.client), append(c.origins, originOf(e.callbackURL))
 	c.urls, c.invoices = append(c.urls, e.callbackURL), append(c.invoices, e.invoice)
+	c.traces = append(c.traces, e.trace)
 }
 
 // named are events for one endpoint each.
 type named struct {
 	ids       []EventID
 	endpoints []EndpointID
+	traces    []string
 }
 
 func (n *named) add(id EventID, e event) {
-	n.ids, n.endpoints = append(n.ids, id), append(n.endpoints, e.endpoint)
+	n.ids, n.endpoints, n.traces = append(n.ids, id), append(n.endpoints, e.endpoint), append(n.traces, e.trace)
 }
 
 // fanOut has events sent to whom they are for; what there is none of costs nothing.
@@ -143,16 +148,18 @@ func (s *Store) fanOut(batch *pgx.Batch, ids []EventID, all []event, enqueued *b
 		r.add(ids[i], e)
 	}
 	if len(r.ids) > 0 {
-		s.tell(batch, enqueued, tellRegisteredSQL, pgx.NamedArgs{"ids": r.ids, "types": r.types, "clients": r.clients, "listeners": r.listeners})
+		s.tell(batch, enqueued, tellRegisteredSQL, pgx.NamedArgs{
+			"ids": r.ids, "types": r.types, "clients": r.clients, "traces": r.traces, "listeners": r.listeners,
+		})
 	}
 	if len(c.ids) > 0 {
 		batch.Queue(openInvoicerEndpointsSQL, pgx.NamedArgs{"clients": c.clients, "origins": c.origins})
 		s.tell(batch, enqueued, tellCallbackURLsSQL, pgx.NamedArgs{
-			"ids": c.ids, "clients": c.clients, "origins": c.origins, "urls": c.urls, "invoices": c.invoices,
+			"ids": c.ids, "clients": c.clients, "origins": c.origins, "urls": c.urls, "invoices": c.invoices, "traces": c.traces,
 		})
 	}
 	if len(n.ids) > 0 {
-		s.tell(batch, enqueued, tellNamedSQL, pgx.NamedArgs{"ids": n.ids, "endpoints": n.endpoints})
+		s.tell(batch, enqueued, tellNamedSQL, pgx.NamedArgs{"ids": n.ids, "endpoints": n.endpoints, "traces": n.traces})
 	}
 }
 

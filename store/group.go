@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // group commits what arrives together in one transaction: one fsync for all of them.
@@ -15,6 +17,8 @@ import (
 // which lives until nothing waits any more. A caller that gives up before its transaction
 // begins is not committed; one that gives up during it is told that it does not know.
 type group[T any] struct {
+	name string // of what it does, in traces
+
 	// commit commits all of them in one transaction, and puts their results into T. Those
 	// that it names as later must not be in one set with the others: nothing was done for
 	// them, and they wait on.
@@ -43,6 +47,8 @@ const (
 
 // do commits item with whatever else waits, and returns when it is committed or refused.
 func (g *group[T]) do(ctx context.Context, item T) error {
+	ctx, waiting := span(ctx, g.name)
+	defer waiting.End()
 	m := member[T]{item: item, ctx: ctx, done: make(chan error, 1)}
 	if !g.join(m) {
 		return fmt.Errorf("%w: too many wait to be committed", ErrUnavailable)
@@ -105,7 +111,7 @@ func (g *group[T]) settle(members []member[T]) {
 	for i, m := range members {
 		items[i] = m.item
 	}
-	places, err := g.try(items, groupTries)
+	places, err := g.try(members[0].ctx, items, groupTries)
 	var now, later []member[T]
 	for i, m := range members {
 		if slices.Contains(places, i) {
@@ -135,7 +141,7 @@ func (g *group[T]) settleEach(members []member[T]) {
 		case m.ctx.Err() != nil:
 			m.done <- gaveUp(m.ctx) // never nil: its caller may yet look here first
 		default:
-			_, err := g.try([]T{m.item}, 1)
+			_, err := g.try(m.ctx, []T{m.item}, 1)
 			if FaultOf(err) == FaultOutage {
 				outage = err
 			}
@@ -152,14 +158,14 @@ func (g *group[T]) wait(members []member[T]) {
 }
 
 // try runs one transaction of its own time, not of one caller's, and again, tries times in
-// all, where it lost a race.
-func (g *group[T]) try(items []T, tries int) (later []int, err error) {
+// all, where it lost a race. first is whose trace shows it.
+func (g *group[T]) try(first context.Context, items []T, tries int) (later []int, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), groupTimeout)
+	ctx, cancel := context.WithTimeout(trace.ContextWithSpan(context.Background(), trace.SpanFromContext(first)), groupTimeout)
 	defer cancel()
 	for range tries {
 		later, err = g.commit(ctx, items)

@@ -186,7 +186,9 @@ func (s *Store) insertInvoice(ctx context.Context, tx pgx.Tx, n NewInvoice, p pa
 		"tx_id": txID[:], "created_at": p.issuer.Now,
 	})
 	if p.payer.Phone {
-		if _, err := s.writeEvents(batch, []event{n.made(p)}, enqueued); err != nil {
+		made := n.made(p)
+		made.trace = parentIn(ctx)
+		if _, err := s.writeEvents(batch, []event{made}, enqueued); err != nil {
 			return err
 		}
 	}

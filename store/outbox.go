@@ -15,11 +15,19 @@ type OutboxRow struct {
 	MessageID OperationID
 	Seq       int64
 	Type      string
+	Trace     string // the span that its operation follows from, as a W3C traceparent; read where traces are kept
 }
 
 // The oldest that may go, past those that another relay holds.
 const claimOutboxSQL = `
-SELECT o.ctid, o.queue, o.delay, o.message_id, o.seq, o.type
+SELECT o.ctid, o.queue, o.delay, o.message_id, o.seq, o.type, ''` + oldestOutbox
+
+// One look into the index more for each.
+const claimTracedOutboxSQL = `
+SELECT o.ctid, o.queue, o.delay, o.message_id, o.seq, o.type,
+       coalesce((SELECT p.trace_parent FROM operations p WHERE p.id = o.message_id), '')` + oldestOutbox
+
+const oldestOutbox = `
 FROM outbox o
 WHERE o.publish_at <= now()
 ORDER BY o.publish_at, o.id
@@ -52,7 +60,7 @@ type Relayed struct{ Published, Postponed int }
 func (s *Store) RelayOutbox(ctx context.Context, limit int, publish func(context.Context, []OutboxRow) []error) (Relayed, error) {
 	var done Relayed
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		rows, addresses, err := claimOutbox(ctx, tx, limit)
+		rows, addresses, err := s.claimOutbox(ctx, tx, limit)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
@@ -79,11 +87,15 @@ func (s *Store) RelayOutbox(ctx context.Context, limit int, publish func(context
 	return done, unavailable(wrap("relay outbox", err))
 }
 
-func claimOutbox(ctx context.Context, tx pgx.Tx, limit int) (claimed []OutboxRow, addresses []pgtype.TID, err error) {
-	rows, _ := tx.Query(ctx, claimOutboxSQL, pgx.NamedArgs{"limit": limit})
+func (s *Store) claimOutbox(ctx context.Context, tx pgx.Tx, limit int) (claimed []OutboxRow, addresses []pgtype.TID, err error) {
+	sql := claimOutboxSQL
+	if s.traced {
+		sql = claimTracedOutboxSQL
+	}
+	rows, _ := tx.Query(ctx, sql, pgx.NamedArgs{"limit": limit})
 	var address pgtype.TID
 	var r OutboxRow
-	_, err = pgx.ForEachRow(rows, []any{&address, &r.Queue, &r.Delay, &r.MessageID, &r.Seq, &r.Type}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&address, &r.Queue, &r.Delay, &r.MessageID, &r.Seq, &r.Type, &r.Trace}, func() error {
 		claimed = append(claimed, r)
 		addresses = append(addresses, address)
 		return nil

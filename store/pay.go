@@ -18,7 +18,8 @@ type Payment struct {
 	Recipient string       // must be the invoice's, as account number
 	Once      Once         // its Answer.Operation is filled in here
 
-	verdict error // nil, a refusal, *Replay or ErrKeyReused
+	trace   string // the span that asks
+	verdict error  // nil, a refusal, *Replay or ErrKeyReused
 }
 
 // Why a payment is not accepted. Nothing was done.
@@ -39,6 +40,7 @@ func (m *Mismatch) Error() string { return m.Field + " is not the invoice's" }
 // same operation. Its errors are those above, ErrInvoiceNotFound, ErrSessionNotFound,
 // *Replay and ErrKeyReused.
 func (s *Store) AcceptPayment(ctx context.Context, p Payment) (OperationID, error) {
+	p.trace = parentIn(ctx)
 	if err := s.payments.do(ctx, &p); err != nil {
 		return OperationID{}, fmt.Errorf("accept payment of %s: %w", p.Number, err)
 	}
@@ -156,9 +158,9 @@ func readForPayment(ctx context.Context, tx pgx.Tx, payments []*Payment) ([]foun
 // The operations come first, in the order of their invoices: whoever is opening a payment
 // of the same invoice is waited for here, while no invoice is locked.
 const openOperationsSQL = `
-INSERT INTO operations (id, type, resource, due_at)
-SELECT o.id, 'invoice.pay', o.number, now() + @grace
-FROM unnest(@ids::uuid[], @numbers::uuid[]) AS o (id, number)
+INSERT INTO operations (id, type, resource, due_at, trace_parent)
+SELECT o.id, 'invoice.pay', o.number, now() + @grace, nullif(o.trace, '')
+FROM unnest(@ids::uuid[], @numbers::uuid[], @traces::text[]) AS o (id, number, trace)
 ORDER BY o.number
 ON CONFLICT DO NOTHING`
 
@@ -180,11 +182,12 @@ func (s *Store) openPayments(ctx context.Context, tx pgx.Tx, payments []*Payment
 	}
 	ids := make([]OperationID, len(payments))
 	numbers := make([]InvoiceNumber, len(payments))
+	traces := make([]string, len(payments))
 	for i, p := range payments {
-		ids[i], numbers[i] = p.Once.Answer.Operation, p.Number
+		ids[i], numbers[i], traces[i] = p.Once.Answer.Operation, p.Number, p.trace
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(openOperationsSQL, pgx.NamedArgs{"ids": ids, "numbers": numbers, "grace": s.grace}).Exec(affects(len(ids)))
+	batch.Queue(openOperationsSQL, pgx.NamedArgs{"ids": ids, "numbers": numbers, "traces": traces, "grace": s.grace}).Exec(affects(len(ids)))
 	batch.Queue(startPaymentsSQL, pgx.NamedArgs{"numbers": numbers}).Exec(affects(len(ids)))
 	batch.Queue(enqueuePaymentsSQL, pgx.NamedArgs{"ids": ids, "queue": queueOf[InvoicePay], "type": InvoicePay})
 	return tx.SendBatch(ctx, batch).Close()

@@ -64,11 +64,11 @@ const PushUse = 24 * time.Hour
 
 const pushSQL = `
 WITH push AS (
-	SELECT p.id, p.event, p.account
-	FROM unnest(@ids::uuid[], @events::uuid[], @accounts::bigint[]) AS p (id, event, account)
+	SELECT p.id, p.event, p.account, p.trace
+	FROM unnest(@ids::uuid[], @events::uuid[], @accounts::bigint[], @traces::text[]) AS p (id, event, account, trace)
 ), opened AS (
-	INSERT INTO operations (id, type, resource, due_at)
-	SELECT p.id, @type, p.event, now() + @grace
+	INSERT INTO operations (id, type, resource, due_at, trace_parent)
+	SELECT p.id, @type, p.event, now() + @grace, nullif(p.trace, '')
 	FROM push p
 ), kept AS (
 	INSERT INTO pushes (id, event_id, account_id)
@@ -84,16 +84,18 @@ func (s *Store) push(batch *pgx.Batch, events []EventID, all []event, enqueued *
 	var ids []OperationID
 	var told []EventID
 	var accounts []int64
+	var traces []string
 	for i, e := range all {
 		if e.phone != 0 {
 			ids, told, accounts = append(ids, NewOperationID()), append(told, events[i]), append(accounts, e.phone)
+			traces = append(traces, e.trace)
 		}
 	}
 	if len(ids) == 0 {
 		return
 	}
 	batch.Queue(pushSQL, pgx.NamedArgs{
-		"ids": ids, "events": told, "accounts": accounts, "type": PushSend, "queue": queueOf[PushSend], "grace": s.grace,
+		"ids": ids, "events": told, "accounts": accounts, "traces": traces, "type": PushSend, "queue": queueOf[PushSend], "grace": s.grace,
 	}).Exec(func(pgconn.CommandTag) error {
 		*enqueued = true
 		return nil

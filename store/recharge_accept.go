@@ -16,6 +16,7 @@ type RechargeCommand struct {
 	Answer   func(Recharge) Answer // what to say; pure; of the recharge only ID, Provider and Amount are known
 	Once     Once                  // its Answer is filled in here
 
+	trace   string // the span that asks
 	verdict error
 }
 
@@ -23,6 +24,7 @@ type RechargeCommand struct {
 // operation that will carry it out. Its errors are ErrProviderNotFound, ErrRechargeNotFound,
 // ErrRechargeState, *Replay and ErrKeyReused.
 func (s *Store) AcceptRecharge(ctx context.Context, c RechargeCommand) (Answer, error) {
+	c.trace = parentIn(ctx)
 	if err := s.rechargeCommands.do(ctx, &c); err != nil {
 		return Answer{}, fmt.Errorf("accept %s of %s: %w", c.Type, c.ID, err)
 	}
@@ -120,9 +122,9 @@ func readForCommand(ctx context.Context, tx pgx.Tx, all []*RechargeCommand) ([]f
 }
 
 const openRechargeOperationsSQL = `
-INSERT INTO operations (id, type, resource, due_at)
-SELECT o.id, o.type, o.recharge, now() + @grace
-FROM unnest(@ids::uuid[], @types::text[], @recharges::uuid[]) AS o (id, type, recharge)
+INSERT INTO operations (id, type, resource, due_at, trace_parent)
+SELECT o.id, o.type, o.recharge, now() + @grace, nullif(o.trace, '')
+FROM unnest(@ids::uuid[], @types::text[], @recharges::uuid[], @traces::text[]) AS o (id, type, recharge, trace)
 ORDER BY o.recharge
 ON CONFLICT DO NOTHING`
 
@@ -153,17 +155,19 @@ func (s *Store) openRechargeOperations(ctx context.Context, tx pgx.Tx, all []*Re
 	var ids []OperationID
 	var types []OperationType
 	var recharges, given []RechargeID
-	var reasons []string
+	var reasons, traces []string
 	for _, c := range all {
 		ids = append(ids, c.Once.Answer.Operation)
-		types = append(types, c.Type)
+		types, traces = append(types, c.Type), append(traces, c.trace)
 		recharges = append(recharges, c.ID)
 		if c.Reason != "" {
 			given, reasons = append(given, c.ID), append(reasons, c.Reason)
 		}
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(openRechargeOperationsSQL, pgx.NamedArgs{"ids": ids, "types": types, "recharges": recharges, "grace": s.grace}).Exec(affects(len(ids)))
+	batch.Queue(openRechargeOperationsSQL, pgx.NamedArgs{
+		"ids": ids, "types": types, "recharges": recharges, "traces": traces, "grace": s.grace,
+	}).Exec(affects(len(ids)))
 	batch.Queue(stillCreatedSQL, pgx.NamedArgs{"recharges": recharges}).Exec(affects(len(ids)))
 	if len(given) > 0 {
 		batch.Queue(giveReasonsSQL, pgx.NamedArgs{"recharges": given, "reasons": reasons})
@@ -221,8 +225,8 @@ WITH late AS (
 	WHERE p.reference = @provider AND r.id = @recharge AND r.state IN ('rolled_back', 'expired') AND r.voucher_id IS NULL AND o.id IS NULL
 	  AND NOT EXISTS (SELECT FROM transfers t WHERE t.reference = r.id AND t.kind = 'late_recharge')
 ), opened AS (
-	INSERT INTO operations (id, type, resource, due_at)
-	SELECT @id, @type, late.id, now() + @grace
+	INSERT INTO operations (id, type, resource, due_at, trace_parent)
+	SELECT @id, @type, late.id, now() + @grace, nullif(@trace::text, '')
 	FROM late
 	ON CONFLICT DO NOTHING
 	RETURNING id
@@ -244,7 +248,7 @@ func (s *Store) AcceptLateRecharge(ctx context.Context, provider string, id Rech
 	late := act{"recharge.late", id.String(), map[string]any{"provider": provider, "operation": operation.String(), "note": note, "author": author}}
 	tag, err := s.execAct(ctx, late, openLateRechargeSQL, pgx.NamedArgs{
 		"provider": provider, "recharge": id, "id": operation, "type": RechargeLate, "grace": s.grace,
-		"note": note, "author": author, "queue": queueOf[RechargeLate],
+		"note": note, "author": author, "queue": queueOf[RechargeLate], "trace": parentIn(ctx),
 	})
 	if err != nil {
 		return OperationID{}, unavailable(wrap("accept late recharge "+id.String(), err))

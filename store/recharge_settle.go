@@ -65,6 +65,7 @@ type topUp struct {
 	recharge rechargeRow
 	day      *time.Time // where the provider has a limit per day
 	closed   bool       // the account is
+	trace    string     // the attempt
 	phone    bool       // of the account, that can be told something
 }
 
@@ -171,6 +172,7 @@ func (b *rechargeBatch) decide(refs []Ref) rechargeDecisions {
 			continue // stale
 		}
 		delete(b.topUps, ref.ID) // the same message again, in the same batch, is stale
+		t.trace = ref.Trace
 		from, to, moves := t.between()
 		if moves && b.held == passOverHeldRows && (b.ledger[from] == nil || b.ledger[to] == nil) {
 			continue // held, as far as anybody can tell here

@@ -15,8 +15,9 @@ import (
 
 // Ref is what a message names: an operation, and the seq that it must still have.
 type Ref struct {
-	ID  OperationID
-	Seq int64
+	ID    OperationID
+	Seq   int64
+	Trace string `db:"-"` // the span of the attempt, as a W3C traceparent: what follows goes on from it; "" for none
 }
 
 func idsOf(refs []Ref) []OperationID {
@@ -125,7 +126,8 @@ type order struct {
 	payer     int64
 	recipient int64
 	amount    money.Amount
-	deleted   bool // the recipient's account is
+	deleted   bool   // the recipient's account is
+	trace     string // the attempt
 
 	description                  string
 	payerNumber, recipientNumber string // of the accounts
@@ -243,6 +245,7 @@ func (b *paymentBatch) decide(refs []Ref) paymentDecisions {
 			continue // stale
 		}
 		delete(b.orders, ref.ID) // the same message again, in the same batch, is stale
+		o.trace = ref.Trace
 		if b.held == passOverHeldRows && !b.hasWalletsOf(o) {
 			continue // held, as far as anybody can tell here
 		}

@@ -31,9 +31,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config says which database, and how to treat it.
@@ -44,6 +46,8 @@ type Config struct {
 	PublicURL string        // what the addresses in events begin with; without a slash at its end
 	Grace     time.Duration // how long after it was to be delivered a message counts as lost; default 30 s
 	Actor     string        // the operator whose store this is; "" for api and worker, which are nobody's
+
+	Traces trace.TracerProvider // nil: nothing is traced
 }
 
 // Store is safe for use by many goroutines.
@@ -53,6 +57,7 @@ type Store struct {
 	grace     time.Duration
 	publicURL string
 	actor     string
+	traced    bool
 	callers   callerCache
 	onOutbox  atomic.Pointer[func()]
 	work      sync.WaitGroup
@@ -85,24 +90,27 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	pc.ConnConfig.ConnectTimeout = 3 * time.Second
 	maps.Copy(pc.ConnConfig.RuntimeParams, sessionParams)
+	if cfg.Traces != nil { // statements without their arguments: those are secrets, or people's
+		pc.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTracerProvider(cfg.Traces))
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}
 
-	s := &Store{pool: pool, seal: sealer, grace: cfg.Grace, publicURL: cfg.PublicURL, actor: clip(cfg.Actor, 255)}
+	s := &Store{pool: pool, seal: sealer, grace: cfg.Grace, publicURL: cfg.PublicURL, actor: clip(cfg.Actor, 255), traced: cfg.Traces != nil}
 	if s.grace == 0 {
 		s.grace = 30 * time.Second
 	}
-	s.payments = &group[*Payment]{commit: s.acceptPayments, work: &s.work}
-	s.newRecharges = &group[*NewRecharge]{commit: s.createRecharges, work: &s.work}
-	s.rechargeCommands = &group[*RechargeCommand]{commit: s.acceptRecharges, work: &s.work}
-	s.cardResults = &group[*finishing]{commit: s.finishCalls, work: &s.work}
-	s.callbackStarts = &group[*starting]{commit: s.startCallbacks, work: &s.work}
-	s.callbackParks = &group[*parking]{commit: s.parkCallbacks, work: &s.work}
-	s.callbackResults = &group[*sent]{commit: s.finishCallbacks, work: &s.work}
-	s.pushStarts = &group[*pushStart]{commit: s.startPushes, work: &s.work}
-	s.pushResults = &group[*pushed]{commit: s.finishPushes, work: &s.work}
+	s.payments = &group[*Payment]{name: "accept payments", commit: s.acceptPayments, work: &s.work}
+	s.newRecharges = &group[*NewRecharge]{name: "create recharges", commit: s.createRecharges, work: &s.work}
+	s.rechargeCommands = &group[*RechargeCommand]{name: "accept recharge commands", commit: s.acceptRecharges, work: &s.work}
+	s.cardResults = &group[*finishing]{name: "settle calls", commit: s.finishCalls, work: &s.work}
+	s.callbackStarts = &group[*starting]{name: "start callbacks", commit: s.startCallbacks, work: &s.work}
+	s.callbackParks = &group[*parking]{name: "park callbacks", commit: s.parkCallbacks, work: &s.work}
+	s.callbackResults = &group[*sent]{name: "settle callbacks", commit: s.finishCallbacks, work: &s.work}
+	s.pushStarts = &group[*pushStart]{name: "start pushes", commit: s.startPushes, work: &s.work}
+	s.pushResults = &group[*pushed]{name: "settle pushes", commit: s.finishPushes, work: &s.work}
 	return s, nil
 }
 

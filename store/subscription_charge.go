@@ -63,7 +63,7 @@ func (b *callBatch) chargeFailed(d *cardDecisions, p *lockedPayment) {
 	if wasActive && !u.active {
 		d.ended = append(d.ended, endedSubscription{
 			client: p.client, invoice: p.invoice, externalID: p.told.externalID, callbackURL: p.told.callbackURL,
-			reason: "declined", at: b.now, ended: b.deciding,
+			reason: "declined", at: b.now, ended: b.deciding, trace: p.trace,
 		})
 	}
 }
