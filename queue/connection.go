@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	amqp "github.com/rabbitmq/amqp091-go"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // closeLimit bounds the farewell to the broker.
@@ -32,6 +33,7 @@ type Connection struct {
 	metrics   *Metrics
 	connected prometheus.Gauge
 	blocked   prometheus.Gauge
+	tracer    trace.Tracer // nil: nothing is traced
 
 	changed signal // epoch, blocked, or a publisher's lanes
 

@@ -19,6 +19,7 @@ type Publication struct {
 	Seq     int64  // 1 or more
 	Type    string
 	Headers map[string]any // numbers, strings, bools, bytes, times, and maps and slices of them
+	Trace   string         // what it follows from, where that is traced: a W3C traceparent
 }
 
 // ErrInvalid says that a publication was not sent and never can be as it is: it names
@@ -61,12 +62,8 @@ func (p Publication) envelope(now time.Time) (envelope, error) {
 		return envelope{}, fmt.Errorf("%w %s: headers of %d bytes, at most %d", ErrInvalid, p.ID, size, maxHeaders)
 	}
 
-	exchange := exchangeCommands
-	if p.Delay != "" {
-		exchange = rungQueue(p.Delay)
-	}
 	return envelope{
-		exchange: exchange,
+		exchange: p.exchange(),
 		key:      p.Queue,
 		message: amqp.Publishing{
 			ContentType:  "application/json",
@@ -78,6 +75,13 @@ func (p Publication) envelope(now time.Time) (envelope, error) {
 			Body:         encodeRow(p.ID, p.Seq),
 		},
 	}, nil
+}
+
+func (p Publication) exchange() string {
+	if p.Delay != "" {
+		return rungQueue(p.Delay)
+	}
+	return exchangeCommands
 }
 
 // check refuses what the broker would take and never hand out again: a rung keeps a

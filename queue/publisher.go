@@ -84,7 +84,9 @@ func (p *Publisher) Changed() <-chan struct{} { return p.connection.Changed() }
 // ctx must have a deadline: while there is no connection, or the broker is blocked,
 // nothing else ends the wait.
 func (p *Publisher) Publish(ctx context.Context, batch []Publication) []error {
+	batch, spans := p.connection.beginSpans(ctx, batch)
 	results := make([]error, len(batch))
+	defer endSpans(spans, results)
 	envelopes := make([]envelope, 0, len(batch))
 	places := make([]int, 0, len(batch)) // where in the batch each envelope came from
 	now := time.Now()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
@@ -24,6 +25,8 @@ type Attempts struct {
 
 	Log     *slog.Logger
 	Metrics *Metrics
+
+	tracer trace.Tracer // the connection's; nil: nothing is traced
 }
 
 // RefOf reads which operation a message names.
@@ -87,13 +90,14 @@ func recovering(f func() error) (err error) {
 // leave acknowledges a message whose rows somebody else holds on to. Nobody is to blame, so
 // no attempt is used up, and the queue goes on; the operation is open, and the schedule
 // worker enqueues it again when it is due.
-func (a *Attempts) leave(ref store.Ref, cause error) {
-	a.Log.Warn("attempt", "operation", ref.ID, "seq", ref.Seq, "outcome", "left", "error", cause)
+func (a *Attempts) leave(at attempt, cause error) {
+	at.came("left", cause)
+	a.Log.Warn("attempt", at.traced("operation", at.ID, "seq", at.Seq, "outcome", "left", "error", cause)...)
 }
 
 // finish logs and counts the end of an attempt that came to something: the operation's end,
 // or that it is running still.
-func (a *Attempts) finish(ref store.Ref, o store.Outcome, took time.Duration, more ...any) {
+func (a *Attempts) finish(at attempt, o store.Outcome, took time.Duration, more ...any) {
 	outcome := "stale"
 	if !o.Stale() {
 		outcome = string(o.Status)
@@ -101,36 +105,40 @@ func (a *Attempts) finish(ref store.Ref, o store.Outcome, took time.Duration, mo
 	if !o.Stale() && !o.Status.Open() {
 		a.Metrics.finished(o)
 	}
-	a.Log.Info("attempt", append([]any{
-		"operation", ref.ID, "seq", ref.Seq, "outcome", outcome, "code", o.Code,
+	at.came(outcome, nil)
+	a.Log.Info("attempt", at.traced(append([]any{
+		"operation", at.ID, "seq", at.Seq, "outcome", outcome, "code", o.Code,
 		"waited_ms", o.Waited.Milliseconds(), "took_ms", took.Milliseconds(),
-	}, more...)...)
+	}, more...)...)...)
 }
 
 // fail decides on a message that failed by itself: it is tried again later, or rejected
 // where its data can never be stored or its attempts are used up. What cannot even be
 // written down is an outage.
-func (a *Attempts) fail(ctx context.Context, ref store.Ref, cause error, took time.Duration) error {
+func (a *Attempts) fail(ctx context.Context, at attempt, cause error, took time.Duration) error {
 	ladder := a.Ladder
 	if store.FaultOf(cause) == store.FaultData {
 		ladder = nil // the same data fails the same way
 	}
-	became, err := a.Retry(ctx, store.Failure{Ref: ref, Cause: cause.Error(), Ladder: ladder})
+	became, err := a.Retry(ctx, store.Failure{Ref: at.Ref, Cause: cause.Error(), Ladder: ladder})
 	if store.FaultOf(err) == store.FaultContention {
-		a.leave(ref, errors.Join(cause, err))
+		a.leave(at, errors.Join(cause, err))
 		return nil
 	}
 	if err != nil {
-		return queue.Outage(fmt.Errorf("%w; and the attempt could not be stored: %w", cause, err))
+		err = fmt.Errorf("%w; and the attempt could not be stored: %w", cause, err)
+		at.came("outage", err)
+		return queue.Outage(err)
 	}
-	return a.failed(ref, became, cause, took, slog.LevelError)
+	return a.failed(at, became, cause, took, slog.LevelError)
 }
 
 // failed logs an attempt whose failure is stored, counts its retry, and returns what becomes of
 // its message.
-func (a *Attempts) failed(ref store.Ref, became store.Retry, cause error, took time.Duration, level slog.Level) error {
-	a.Log.Log(context.Background(), level, "attempt", "operation", ref.ID, "seq", ref.Seq, "outcome", became.Verdict, "delay", became.Delay,
-		"error", cause, "took_ms", took.Milliseconds())
+func (a *Attempts) failed(at attempt, became store.Retry, cause error, took time.Duration, level slog.Level) error {
+	at.came(string(became.Verdict), cause)
+	a.Log.Log(context.Background(), level, "attempt", at.traced("operation", at.ID, "seq", at.Seq, "outcome", became.Verdict, "delay", became.Delay,
+		"error", cause, "took_ms", took.Milliseconds())...)
 	switch became.Verdict {
 	case store.RetryUsedUp:
 		return queue.Reject(cause)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
 )
@@ -22,7 +24,7 @@ const (
 
 // Worker returns the worker that settles its queue in sets.
 func (s *Sets) Worker(name string, c *queue.Connection) Worker {
-	s.Log = s.Log.With("worker", name)
+	s.Log, s.tracer = s.Log.With("worker", name), c.Tracer()
 	return Worker{Name: name, Run: func(ctx context.Context) error {
 		return c.ConsumeBatches(ctx, queue.Batch{Queue: s.Queue, Size: setSize, Linger: setLinger, Probe: s.Probe}, s.Handle)
 	}}
@@ -30,24 +32,28 @@ func (s *Sets) Worker(name string, c *queue.Connection) Worker {
 
 // member is a message of a set, at its place in the batch.
 type member struct {
+	attempt
 	place int
-	ref   store.Ref
 }
 
 // Handle settles a batch and returns what becomes of each message. A message that names
 // nothing is rejected; a stale one has no effect.
 func (s *Sets) Handle(ctx context.Context, batch []queue.Message) []error {
 	verdicts := make([]error, len(batch))
-	var set []member
+	set := make([]member, 0, len(batch))
 	for i, m := range batch {
 		ref, err := RefOf(m)
 		if err != nil {
 			verdicts[i] = queue.Reject(err)
 			continue
 		}
-		set = append(set, member{place: i, ref: ref})
+		_, at := s.begin(ctx, m, ref)
+		set = append(set, member{at, i})
 	}
 	s.settle(ctx, set, verdicts, time.Now().Add(patience))
+	for _, m := range set {
+		m.span.End()
+	}
 	return verdicts
 }
 
@@ -65,18 +71,19 @@ func (s *Sets) settle(ctx context.Context, set []member, verdicts []error, until
 	switch {
 	case err == nil:
 		for i, m := range set {
-			s.finish(m.ref, outcomes[i], time.Since(started), "batch", len(set))
+			s.finish(m.attempt, outcomes[i], time.Since(started), "batch", len(set))
 		}
 	case fault == store.FaultOutage:
 		for _, m := range set {
+			m.came("outage", err)
 			verdicts[m.place] = queue.Outage(err)
 		}
 	case fault == store.FaultContention && (len(set) == 1 || time.Now().After(until)):
 		for _, m := range set {
-			s.leave(m.ref, err)
+			s.leave(m.attempt, err)
 		}
 	case len(set) == 1:
-		verdicts[set[0].place] = s.fail(ctx, set[0].ref, err, time.Since(started))
+		verdicts[set[0].place] = s.fail(trace.ContextWithSpan(ctx, set[0].span), set[0].attempt, err, time.Since(started))
 	default:
 		half := len(set) / 2
 		s.settle(ctx, set[:half], verdicts, until)
@@ -88,8 +95,13 @@ func (s *Sets) settle(ctx context.Context, set []member, verdicts []error, until
 func (s *Sets) try(ctx context.Context, set []member, until time.Time) (outcomes []store.Outcome, err error) {
 	refs := make([]store.Ref, len(set))
 	for i, m := range set {
-		refs[i] = m.ref
+		refs[i] = m.Ref
 	}
+	ctx, span := s.beginSettling(ctx, set)
+	defer func() {
+		fail(span, err)
+		span.End()
+	}()
 	settle := func() (err error) {
 		outcomes, err = s.Settle(ctx, refs)
 		return err

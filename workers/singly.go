@@ -26,7 +26,7 @@ type Singly struct {
 
 // Worker returns the worker that handles the messages of its queue.
 func (s *Singly) Worker(name string, c *queue.Connection) Worker {
-	s.Log = s.Log.With("worker", name)
+	s.Log, s.tracer = s.Log.With("worker", name), c.Tracer()
 	return Worker{Name: name, Run: func(ctx context.Context) error {
 		return c.ConsumeSingly(ctx, queue.Single{Queue: s.Queue, Prefetch: s.AtOnce, Probe: s.Probe, Drain: s.Drain}, s.Handle)
 	}}
@@ -39,27 +39,31 @@ func (s *Singly) Handle(ctx context.Context, m queue.Message) error {
 	if err != nil {
 		return queue.Reject(err)
 	}
+	ctx, at := s.begin(ctx, m, ref)
+	defer at.span.End()
 	started := time.Now()
 	var outcome store.Outcome
 	err = recovering(func() (err error) {
-		outcome, err = s.Do(ctx, ref)
+		outcome, err = s.Do(ctx, at.Ref)
 		return err
 	})
 	switch {
 	case err == nil && outcome.Retry.Verdict != "": // somebody else's failure, which is not worth an error
-		return s.failed(ref, outcome.Retry, errors.New(outcome.Code), time.Since(started), slog.LevelWarn)
+		return s.failed(at, outcome.Retry, errors.New(outcome.Code), time.Since(started), slog.LevelWarn)
 	case err == nil:
-		s.finish(ref, outcome, time.Since(started))
+		s.finish(at, outcome, time.Since(started))
 		return nil
 	case queue.IsOutage(err):
+		at.came("outage", err)
 		return err
 	case store.FaultOf(err) == store.FaultContention:
-		s.leave(ref, err)
+		s.leave(at, err)
 		return nil
 	case errors.Is(err, store.ErrUnavailable):
 		// Not FaultOf, which takes any error of the network for the database's: what becomes
 		// of an error from outside, only Do can say.
+		at.came("outage", err)
 		return queue.Outage(err)
 	}
-	return s.fail(ctx, ref, err, time.Since(started))
+	return s.fail(ctx, at, err, time.Since(started))
 }

@@ -15,6 +15,7 @@ import (
 // protocol.
 type Client struct {
 	base    string
+	host    string
 	key     string
 	timeout time.Duration
 	http    *http.Client
@@ -43,6 +44,7 @@ func New(base, key string, timeout time.Duration) (*Client, error) {
 	transport.Protocols.SetHTTP1(true) // one body, one connection
 	return &Client{
 		base:    strings.TrimRight(base, "/"),
+		host:    u.Hostname(),
 		key:     key,
 		timeout: timeout,
 		http: &http.Client{

@@ -12,6 +12,9 @@ import (
 	"net/http"
 	"regexp"
 	"sync/atomic"
+
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
 // maxAnswer is how many bytes of an answer are read.
@@ -36,7 +39,9 @@ func (c *Client) post(ctx context.Context, call, id string, body, answer any) er
 }
 
 // exchange makes one request, once.
-func (c *Client) exchange(ctx context.Context, method, path string, content []byte, answer any) error {
+func (c *Client) exchange(ctx context.Context, method, path string, content []byte, answer any) (err error) {
+	ctx, span := c.beginSpan(ctx, method, path)
+	defer func() { endSpan(span, err) }()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var body latch
@@ -49,6 +54,7 @@ func (c *Client) exchange(ctx context.Context, method, path string, content []by
 		return unanswered(err, body.shut())
 	}
 	defer resp.Body.Close()
+	span.SetAttributes(semconv.HTTPResponseStatusCode(resp.StatusCode))
 	said, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case resp.StatusCode != http.StatusOK:
@@ -68,6 +74,7 @@ func (c *Client) request(ctx context.Context, method, path string, content []byt
 	if err != nil {
 		return nil, err
 	}
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header))
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}

@@ -76,10 +76,12 @@ func only(version int, all []netip.Prefix) (some []netip.Prefix) {
 
 // send makes one attempt. Whatever the partner does is a result; an error is ours, and then
 // nothing was sent. Who is told to stop hears the answer out.
-func (s *sender) send(ctx context.Context, c store.Callback) (store.CallbackResult, error) {
+func (s *sender) send(ctx context.Context, c store.Callback) (r store.CallbackResult, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
-	r := store.CallbackResult{Callback: c, StartedAt: time.Now()}
+	ctx, span := beginSpan(ctx, c)
+	defer func() { endSpan(span, r, err) }()
+	r = store.CallbackResult{Callback: c, StartedAt: time.Now()}
 	body, err := bodyOf(c)
 	if err != nil {
 		return r, fmt.Errorf("callback %s: %w", c.ID, err)

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/workers"
@@ -118,7 +120,7 @@ func letterOf(m queue.Message) store.DeadLetter {
 		Reason:    reasonOf(m),
 		Headers:   m.Headers,
 		Body:      m.Body,
-		TraceID:   traceOf(m.Headers),
+		TraceID:   traceOf(m),
 
 		PropertyID: m.ID,
 	}
@@ -174,12 +176,11 @@ func nameOf(m queue.Message) string {
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
-// traceOf takes the trace id out of a W3C traceparent: version-trace-span-flags.
-func traceOf(headers map[string]any) string {
-	parent, _ := headers["traceparent"].(string)
-	parts := strings.Split(parent, "-")
-	if len(parts) != 4 {
+// traceOf is the trace that the message was published in, as its header names it.
+func traceOf(m queue.Message) string {
+	published := trace.SpanContextFromContext(m.Traced(context.Background()))
+	if !published.HasTraceID() {
 		return ""
 	}
-	return parts[1]
+	return published.TraceID().String()
 }

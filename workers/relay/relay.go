@@ -106,7 +106,7 @@ func (r *Relay) runOnce(ctx context.Context) (more bool) {
 func (r *Relay) publish(ctx context.Context, rows []store.OutboxRow) []error {
 	batch := make([]queue.Publication, len(rows))
 	for i, row := range rows {
-		batch[i] = queue.Publication{Queue: row.Queue, Delay: row.Delay, ID: row.MessageID.String(), Seq: row.Seq, Type: row.Type}
+		batch[i] = queue.Publication{Queue: row.Queue, Delay: row.Delay, ID: row.MessageID.String(), Seq: row.Seq, Type: row.Type, Trace: row.Trace}
 	}
 	return r.publisher.Publish(ctx, batch)
 }
