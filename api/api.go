@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Handler answers a request, or returns why it does not.
@@ -49,6 +50,7 @@ type Config struct {
 	TrustedProxies []string // whose X-Forwarded-For is believed; none by default
 	Log            *slog.Logger
 	Metrics        *Metrics
+	Traces         trace.TracerProvider // nil: nothing is traced
 }
 
 // requestTimeout is what a request may take, apart from waiting that it asked for.
@@ -64,6 +66,9 @@ func New(cfg Config, apis ...API) (http.Handler, error) {
 		return nil, err
 	}
 	r := &router{cfg: cfg, apis: apis}
+	if cfg.Traces != nil {
+		engine.Use(newTracing(cfg.Traces, cfg.TrustedProxies).trace)
+	}
 	engine.Use(r.identify, r.observe, r.recover, r.cors, r.limit)
 	for _, a := range apis {
 		for _, route := range a.Routes {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 )
 
 const (
@@ -50,6 +51,9 @@ func (r *router) observe(c *gin.Context) {
 		"request", c.Writer.Header().Get(requestIDHeader), "method", c.Request.Method, "route", route,
 		"status", status, "took_ms", took.Milliseconds(), "bytes", c.Writer.Size(), "from", c.ClientIP(),
 		"operation", c.Writer.Header().Get(operationHeader), "refused", c.GetString(refusedKey),
+	}
+	if s := trace.SpanContextFromContext(c.Request.Context()); s.IsValid() {
+		line = append(line, "trace", s.TraceID().String())
 	}
 	if ours := c.Errors.Last(); ours != nil {
 		r.cfg.Log.Error("request", append(line, "error", ours.Err)...)

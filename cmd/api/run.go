@@ -10,6 +10,7 @@ import (
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/workers"
 	"github.com/quittance/quittance/workers/relay"
+	"github.com/quittance/quittance/workers/tracing"
 )
 
 // run serves until ctx ends; then it answers what it has taken on, relays what that
@@ -28,8 +29,14 @@ func run(ctx context.Context, environ map[string]string) error {
 		log.Warn("a setting is unsafe in production", "setting", warning)
 	}
 
+	traces, endTraces, err := tracing.Start(ctx, "quittance-api", environ, log)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
+
 	books, err := store.Open(ctx, store.Config{
-		URL: string(cfg.DatabaseURL), Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, PublicURL: string(cfg.PublicURL), Grace: cfg.MessageGrace,
+		URL: string(cfg.DatabaseURL), Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, PublicURL: string(cfg.PublicURL), Grace: cfg.MessageGrace, Traces: traces,
 	})
 	if err != nil {
 		return err
@@ -38,6 +45,7 @@ func run(ctx context.Context, environ map[string]string) error {
 
 	m := newMetrics(books)
 	connection := queue.Connect(string(cfg.AMQPURL), "api publisher", log, m.queue)
+	connection.Trace(traces)
 	defer workers.Begin(log, workers.Worker{Name: "connection", Run: connection.Run})()
 	publisher := queue.NewPublisher(connection)
 	defer workers.Begin(log, workers.Worker{Name: "publisher", Run: publisher.Run})()
@@ -53,7 +61,7 @@ func run(ctx context.Context, environ map[string]string) error {
 	if err != nil {
 		return err
 	}
-	handler, err := api.New(api.Config{CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, Log: log, Metrics: m.api}, apis...)
+	handler, err := api.New(api.Config{CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, Log: log, Metrics: m.api, Traces: traces}, apis...)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/workers"
@@ -22,11 +24,19 @@ import (
 	"github.com/quittance/quittance/workers/recharge"
 	"github.com/quittance/quittance/workers/relay"
 	"github.com/quittance/quittance/workers/schedule"
+	"github.com/quittance/quittance/workers/tracing"
 )
 
 // run works until ctx ends; then each worker finishes what it holds, and everything is
 // closed in reverse order.
 func run(ctx context.Context, names []string, environ map[string]string) error {
+	return runTraced(ctx, names, environ, tracing.Start)
+}
+
+// startTracing is how tracing is started: tracing.Start, but for tests.
+type startTracing func(ctx context.Context, service string, environ map[string]string, log *slog.Logger) (trace.TracerProvider, func(), error)
+
+func runTraced(ctx context.Context, names []string, environ map[string]string, start startTracing) error {
 	cfg, err := readConfig(environ)
 	if err != nil {
 		return err
@@ -51,8 +61,14 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 		log.Warn("a setting is unsafe in production", "setting", warning)
 	}
 
+	traces, endTraces, err := start(ctx, "quittance-worker", environ, log)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
+
 	books, err := store.Open(ctx, store.Config{
-		URL: string(cfg.DatabaseURL), Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, PublicURL: string(cfg.PublicURL), Grace: cfg.MessageGrace,
+		URL: string(cfg.DatabaseURL), Secret: cfg.SecretKey, MaxConns: cfg.DatabaseConns, PublicURL: string(cfg.PublicURL), Grace: cfg.MessageGrace, Traces: traces,
 	})
 	if err != nil {
 		return err
@@ -63,10 +79,12 @@ func run(ctx context.Context, names []string, environ map[string]string) error {
 	// publishers must not keep anybody from acknowledging.
 	m := newMetrics(books)
 	publishing := queue.Connect(string(cfg.AMQPURL), "worker publisher", log, m.queue)
+	publishing.Trace(traces)
 	defer workers.Begin(log, workers.Worker{Name: "publishing", Run: publishing.Run})()
 	publisher := queue.NewPublisher(publishing)
 	defer workers.Begin(log, workers.Worker{Name: "publisher", Run: publisher.Run})()
 	consuming := queue.Connect(string(cfg.AMQPURL), "worker consumer", log, m.queue)
+	consuming.Trace(traces)
 	defer workers.Begin(log, workers.Worker{Name: "consuming", Run: consuming.Run})()
 
 	relayed := relay.New(books, publisher, log, m.relay)

@@ -49,6 +49,11 @@ func start(t *testing.T) *process {
 // begin runs the process.
 func (p *process) begin(t *testing.T) *life {
 	t.Helper()
+	return p.beginWith(t, func(ctx context.Context, environ map[string]string) error { return run(ctx, nil, environ) })
+}
+
+func (p *process) beginWith(t *testing.T, run func(context.Context, map[string]string) error) *life {
+	t.Helper()
 	environ := map[string]string{
 		"DATABASE_URL":                  p.faults.URL,
 		"AMQP_URL":                      p.broker,
@@ -61,7 +66,7 @@ func (p *process) begin(t *testing.T) *life {
 	maps.Copy(environ, p.environ)
 	ctx, end := context.WithCancel(context.Background())
 	l := &life{t: t, end: end, ended: make(chan error, 1)}
-	go func() { l.ended <- run(ctx, nil, environ) }()
+	go func() { l.ended <- run(ctx, environ) }()
 	return l
 }
 
