@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/quittance/quittance/store"
 )
 
 // invariants are promises; each query returns what breaks one, as text.
@@ -283,10 +285,12 @@ var invariants = []struct{ promise, sql string }{
 		      t.amount, t.currency, (extract(epoch FROM t.created_at) * 1000000)::bigint), 'UTF8'))`},
 }
 
-// CheckInvariants fails the test where the database at this address breaks a promise.
+// CheckInvariants fails the test where the database at this address breaks a promise, or where
+// an audit of it would raise an alarm.
 func CheckInvariants(t testing.TB, url string) {
 	t.Helper()
 	ctx := context.Background()
+	audit(ctx, t, url)
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		t.Fatal(err)
@@ -307,6 +311,24 @@ func CheckInvariants(t testing.TB, url string) {
 				break
 			}
 			t.Errorf("%s, but: %s", i.promise, b)
+		}
+	}
+}
+
+func audit(ctx context.Context, t testing.TB, url string) {
+	t.Helper()
+	s, err := store.Open(ctx, store.Config{URL: url, Secret: Secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	report, err := s.Audit(ctx, func(string, int64, int64, bool) {})
+	if err != nil {
+		t.Error(err)
+	}
+	for _, c := range report.Checks {
+		if c.Off > 0 {
+			t.Errorf("the audit finds %d of the %s off; the first is %s: expected %s; found %s", c.Off, c.Name, c.First.Row, c.First.Expected, c.First.Found)
 		}
 	}
 }
