@@ -152,8 +152,10 @@ func (t *auditedTransfer) dueOfCard() (due dueTransfer, known bool) {
 	switch t.kind {
 	case CardPaymentTransfer, CardCommissionTransfer:
 		return dueTransfer{
-			"call of the acquirer", []string{"approved authorise", "approved confirm", "approved capture"},
-			[]OperationType{PaymentAuthorise, PaymentConfirm, PaymentComplete}, acquirer, other,
+			"call of the acquirer",
+			[]string{"approved authorise", "approved confirm", "approved capture"},
+			[]OperationType{PaymentAuthorise, PaymentConfirm, PaymentComplete},
+			acquirer, other,
 		}, true
 	case CardReversalTransfer, CommissionReversalTransfer:
 		return dueTransfer{"call of the acquirer", []string{"approved refund"}, []OperationType{PaymentReverse}, other, acquirer}, true

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quittance/quittance/cmd/settings"
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/storetest"
 )
@@ -128,7 +129,7 @@ func TestTheOperatorHasAName(t *testing.T) {
 		{"olga", "env", "olga"}, {"", "env", "env"}, {" ", "", "@"}, {"", "", "@"},
 	} {
 		o := &operator{as: story.as}
-		if got := o.actor(config{Operator: story.environ}); !strings.Contains(got, story.want) || len(got) < 3 {
+		if got := o.actor(settings.Quittance{Operator: story.environ}); !strings.Contains(got, story.want) || len(got) < 3 {
 			t.Errorf("--as %q, QUITTANCE_OPERATOR %q: %q", story.as, story.environ, got)
 		}
 	}

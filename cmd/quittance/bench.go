@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ type benchOptions struct {
 
 	only       string // system or ceiling; "" for both
 	recipients string // uniform or hot; "" for both
+	format     outputFormat
 }
 
 // warmUp is how many commands go ahead of each clock: connections are opened, statements
@@ -59,14 +61,15 @@ everybody pays or tops up. A paced phase at a fixed rate shows the time from acc
 settlement; a recharge is accepted when its commit is.
 
 The database must be new: use make bench ARGS="…", which brings servers of its own. The
-last line of the output is one JSON object, which is also written to .local/bench.json.`,
+last line of the output, and with -o json all of it, is one JSON object, which is also written
+to .local/bench.json.`,
 		Example: `  make bench
   make bench ARGS="-work recharge"
   make bench ARGS="--work recharge --payments 50000 --recipients hot --rounds 3"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := options.check(); err != nil {
-				return err
+				return misused(err)
 			}
 			return runBench(cmd.Context(), options, o.environ)
 		},
@@ -81,6 +84,7 @@ last line of the output is one JSON object, which is also written to .local/benc
 	f.DurationVar(&options.paced, "paced", 10*time.Second, "length of the paced phase; 0 for none")
 	f.StringVar(&options.only, "only", "", "measure only the system or only the ceiling")
 	f.StringVar(&options.recipients, "recipients", "", "measure only uniform or only hot recipients")
+	options.format.flag(cmd)
 	return cmd
 }
 
@@ -99,6 +103,14 @@ func (o benchOptions) check() error {
 		return errors.New("--recipients: uniform or hot")
 	}
 	return nil
+}
+
+// tables is where people look.
+func (o benchOptions) tables() io.Writer {
+	if o.format == "json" {
+		return io.Discard
+	}
+	return os.Stdout
 }
 
 // pacedCommands is how many commands the paced phase has.
@@ -152,7 +164,7 @@ func runBench(ctx context.Context, options benchOptions, environ map[string]stri
 		}
 	}
 	b.show.close() // what follows is on stdout
-	return report(os.Stdout, filepath.Join(b.root, ".local", "bench.json"), medianRounds(rounds))
+	return report(b.tables(), os.Stdout, filepath.Join(b.root, ".local", "bench.json"), medianRounds(rounds))
 }
 
 // newBench prepares a database that is new.

@@ -83,7 +83,7 @@ func (b *bench) measureCallbacks(ctx context.Context) (err error) {
 			return err
 		}
 		b.show.close() // what follows is on stdout
-		return f.report(os.Stdout, filepath.Join(b.root, ".local", "bench.json"))
+		return f.report(b.tables(), os.Stdout, filepath.Join(b.root, ".local", "bench.json"))
 	})
 }
 
@@ -326,7 +326,7 @@ func (c *callbackBench) emit(ctx context.Context, name string, to []*receiver) (
 }
 
 // report shows the figures to people, and then to programs.
-func (f callbackFigures) report(out io.Writer, path string) error {
+func (f callbackFigures) report(tables, line io.Writer, path string) error {
 	f = f.rounded()
 	t := newTable()
 	t.AppendRows([]table.Row{
@@ -339,8 +339,8 @@ func (f callbackFigures) report(out io.Writer, path string) error {
 		{"events that came twice", fmt.Sprint(f.Repeated)},
 		{"worker: resident, MB", fmt.Sprintf("%.1f", f.WorkerMB)},
 	})
-	fmt.Fprintf(out, "\n%s\n\n", t.Render())
-	return reportLine(out, path, map[string]callbackFigures{"callback": f})
+	fmt.Fprintf(tables, "\n%s\n\n", t.Render())
+	return reportLine(line, path, map[string]callbackFigures{"callback": f})
 }
 
 func (f callbackFigures) rounded() callbackFigures {

@@ -128,9 +128,9 @@ func medianRounds(rounds map[string][]figures) map[string]figures {
 }
 
 // report shows the figures to people, and then to programs.
-func report(out io.Writer, path string, all map[string]figures) error {
-	fmt.Fprintf(out, "\n%s\n\n%s\n\n", figuresTable(all), cpuTable(all))
-	return reportLine(out, path, all)
+func report(tables, line io.Writer, path string, all map[string]figures) error {
+	fmt.Fprintf(tables, "\n%s\n\n%s\n\n", figuresTable(all), cpuTable(all))
+	return reportLine(line, path, all)
 }
 
 // reportLine shows figures to programs: as one line, and in a file.

@@ -70,7 +70,7 @@ func (o *operator) listCallbacks() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			filter, err := f.filter()
 			if err != nil {
-				return err
+				return misused(err)
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) (err error) {
 				if filter.Client, err = clientFlag(cmd.Context(), s, f.client); err != nil {
@@ -160,7 +160,7 @@ func timeFlag(name, text string, into *time.Time) error {
 func callbackOf(text string) (store.OperationID, error) {
 	id, ok := store.ParseOperationID(text)
 	if !ok {
-		return id, fmt.Errorf("%q: a callback's id is a UUID", text)
+		return id, misused(fmt.Errorf("%q: a callback's id is a UUID", text))
 	}
 	return id, nil
 }
@@ -241,7 +241,7 @@ with the same webhook-id.`,
 			f.since = args[0]
 			filter, err := f.replayFilter()
 			if err != nil {
-				return err
+				return misused(err)
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) (err error) {
 				if filter.Client, err = clientFlag(cmd.Context(), s, f.client); err != nil {

@@ -71,7 +71,7 @@ With the scope callbacks it may register where callbacks go, and look at their l
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if n.Shop, err = shop.terms(cmd.Flags().Changed); err != nil {
-				return err
+				return misused(err)
 			}
 			return o.withSecrets(cmd.Context(), func(s *store.Store) error {
 				secret, err := s.AddClient(cmd.Context(), n)
@@ -115,7 +115,8 @@ func (o *operator) renewClient() *cobra.Command {
 }
 
 func (o *operator) switchClient(name, short string, disabled bool) *cobra.Command {
-	return &cobra.Command{
+	var format outputFormat
+	cmd := &cobra.Command{
 		Use:     name + " ID",
 		Short:   short,
 		Example: "  quittance client " + name + " backoffice",
@@ -125,11 +126,15 @@ func (o *operator) switchClient(name, short string, disabled bool) *cobra.Comman
 				if err := s.SetClientDisabled(cmd.Context(), args[0], disabled); err != nil {
 					return err
 				}
-				cmd.Println(name+"d", args[0])
-				return nil
+				return format.show(cmd, name+"d "+args[0], struct {
+					ClientID string `json:"client_id"`
+					Disabled bool   `json:"disabled"`
+				}{args[0], disabled})
 			})
 		},
 	}
+	format.flag(cmd)
+	return cmd
 }
 
 func (o *operator) listClients() *cobra.Command {

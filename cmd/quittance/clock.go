@@ -17,6 +17,7 @@ var errNotDevelopment = errors.New("the clock is for development: set QUITTANCE_
 // clock is how somebody who develops sees what happens tomorrow.
 func (o *operator) clock() *cobra.Command {
 	var ahead time.Duration
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:   "clock",
 		Short: "Show or move the time that decides what has expired; in development only",
@@ -35,7 +36,7 @@ Refused unless QUITTANCE_ENV is development.`,
 				return err
 			}
 			if ahead < 0 {
-				return errors.New("--ahead: the clock is never behind; 0 is the database's")
+				return misused(errors.New("--ahead: the clock is never behind; 0 is the database's"))
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
 				if cmd.Flags().Changed("ahead") {
@@ -43,11 +44,12 @@ Refused unless QUITTANCE_ENV is development.`,
 						return err
 					}
 				}
-				return showClock(cmd.Context(), cmd, s)
+				return showClock(cmd.Context(), cmd, s, format)
 			})
 		},
 	}
 	cmd.Flags().DurationVar(&ahead, "ahead", 0, "how far ahead of the database's clock, as 25h; 0 for not at all")
+	format.flag(cmd)
 	cmd.AddCommand(o.runClock())
 	return cmd
 }
@@ -59,7 +61,7 @@ func (o *operator) inDevelopment() error {
 	return nil
 }
 
-func showClock(ctx context.Context, cmd *cobra.Command, s *store.Store) error {
+func showClock(ctx context.Context, cmd *cobra.Command, s *store.Store, format outputFormat) error {
 	now, ahead, err := s.DecidingTime(ctx)
 	if err != nil {
 		return err
@@ -68,6 +70,8 @@ func showClock(ctx context.Context, cmd *cobra.Command, s *store.Store) error {
 	if ahead != 0 {
 		where = shortDuration(ahead.Round(time.Second)) + " ahead of the database's clock"
 	}
-	cmd.Println(now.UTC().Format(time.RFC3339)+",", where)
-	return nil
+	return format.show(cmd, now.UTC().Format(time.RFC3339)+", "+where, struct {
+		Decides time.Time `json:"decides"`
+		Ahead   string    `json:"ahead"` // of the database's clock, as 25h
+	}{now.UTC(), shortDuration(ahead)})
 }

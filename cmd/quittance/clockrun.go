@@ -21,6 +21,7 @@ const clockStep = 100 * time.Millisecond
 // runClock is how somebody who develops watches a year go by.
 func (o *operator) runClock() *cobra.Command {
 	var within time.Duration
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:   "run DURATION",
 		Short: "Move the time that decides forward in small steps; in development only",
@@ -38,21 +39,22 @@ Ctrl-C stops the clock where it is by then. Refused unless QUITTANCE_ENV is deve
 			by, err := time.ParseDuration(args[0])
 			switch {
 			case err != nil:
-				return fmt.Errorf("how far is the clock to run: %w", err)
+				return misused(fmt.Errorf("how far is the clock to run: %w", err))
 			case by <= 0:
-				return errors.New("the clock runs forward: say how far, as 8760h")
+				return misused(errors.New("the clock runs forward: say how far, as 8760h"))
 			case within <= 0:
-				return errors.New("--within: the clock needs some time to run, as 1m")
+				return misused(errors.New("--within: the clock needs some time to run, as 1m"))
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
 				if err := watchClock(cmd.Context(), s, by, within); err != nil {
 					return err
 				}
-				return showClock(context.WithoutCancel(cmd.Context()), cmd, s) // it may have been stopped
+				return showClock(context.WithoutCancel(cmd.Context()), cmd, s, format) // it may have been stopped
 			})
 		},
 	}
 	cmd.Flags().DurationVar(&within, "within", time.Minute, "how long it takes")
+	format.flag(cmd)
 	return cmd
 }
 

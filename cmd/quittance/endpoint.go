@@ -28,7 +28,7 @@ func (o *operator) endpoint() *cobra.Command {
 func endpointOf(text string) (store.EndpointID, error) {
 	id, ok := store.ParseEndpointID(text)
 	if !ok {
-		return id, fmt.Errorf("%q: an endpoint's id is a UUID", text)
+		return id, misused(fmt.Errorf("%q: an endpoint's id is a UUID", text))
 	}
 	return id, nil
 }
@@ -108,7 +108,7 @@ func inFlags(err error) error {
 	flags := map[string]string{"url": "--url", "eventTypes": "--event", "description": "--description", "rateLimit": "--limit"}
 	var wrong *store.FieldError
 	if errors.As(err, &wrong) {
-		return fmt.Errorf("%s %s", flags[wrong.Field], wrong.Problem)
+		return misused(fmt.Errorf("%s %s", flags[wrong.Field], wrong.Problem))
 	}
 	return err
 }
@@ -217,7 +217,7 @@ func (o *operator) limitEndpoint() *cobra.Command {
 		func(cmd *cobra.Command, s *store.Store, id store.EndpointID, args []string, format *outputFormat) error {
 			n, err := strconv.Atoi(args[0])
 			if err != nil {
-				return fmt.Errorf("%q is no number of callbacks a second", args[0])
+				return misused(fmt.Errorf("%q is no number of callbacks a second", args[0]))
 			}
 			e, err := s.ChangeEndpoint(cmd.Context(), store.EndpointSettings{RateLimit: &n}, store.EndpointCommand{ID: id})
 			if err != nil {

@@ -17,8 +17,13 @@ func main() {
 	root := newRoot(local.Environ(os.Environ()))
 	root.SetOut(os.Stdout) // cobra would print to stderr
 	root.SetArgs(spellWork(os.Args[1:]))
-	if err := root.ExecuteContext(ctx); err != nil {
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "quittance:", err)
-		os.Exit(1)
 	}
+	code := exitCode(err)
+	if code == exitUsage {
+		fmt.Fprintf(os.Stderr, "See %s --help.\n", cmd.CommandPath())
+	}
+	os.Exit(code)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,7 @@ import (
 
 func (o *operator) migrate() *cobra.Command {
 	var roles migrations.Roles
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database to the newest schema, and let roles use it",
@@ -31,58 +33,74 @@ In production it says what the database holds that only development should.`,
 			if err != nil {
 				return err
 			}
-			applied, err := migrations.Up(cmd.Context(), string(cfg.DatabaseURL))
+			done, err := o.bringUp(cmd.Context(), cfg, roles)
 			if err != nil {
 				return err
 			}
-			for _, name := range applied {
-				cmd.Println("applied", name)
+			if cfg.Environment == settings.Production {
+				if err := o.warn(cmd); err != nil {
+					return err
+				}
 			}
-			if len(applied) == 0 {
-				cmd.Println("the schema is the newest")
-			}
-			if err := o.keepMigration(cmd.Context(), applied); err != nil {
-				return err
-			}
-			if err := grant(cmd, string(cfg.DatabaseURL), roles); err != nil || cfg.Environment != settings.Production {
-				return err
-			}
-			return o.withStore(cmd.Context(), func(s *store.Store) error { return warn(cmd, s) })
+			return format.show(cmd, done.text(), done)
 		},
 	}
 	cmd.Flags().StringVar(&roles.Runtime, "runtime", "", "the role of api, worker and this command line")
 	cmd.Flags().StringVar(&roles.Reader, "reader", "", "the role of audits and reports")
+	format.flag(cmd)
 	return cmd
 }
 
-// keepMigration has the audit log say what was applied.
-func (o *operator) keepMigration(ctx context.Context, applied []string) error {
-	if len(applied) == 0 {
-		return nil
-	}
-	return o.withStore(ctx, func(s *store.Store) error { return s.KeepMigration(ctx, applied) })
+// migrated names the migrations that were applied, and whom the schema was granted to.
+type migrated struct {
+	Applied []string `json:"applied"`
+	Granted []string `json:"granted"`
 }
 
-func grant(cmd *cobra.Command, database string, roles migrations.Roles) error {
-	if roles == (migrations.Roles{}) {
-		return nil
+func (m migrated) text() string {
+	lines := []string{"the schema is the newest"}
+	if len(m.Applied) > 0 {
+		lines = []string{"applied " + strings.Join(m.Applied, "\napplied ")}
 	}
-	if err := migrations.Grant(cmd.Context(), database, roles); err != nil {
-		return err
+	for _, role := range m.Granted {
+		lines = append(lines, "granted to "+role)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// bringUp applies what is missing, which the audit log then says, and grants.
+func (o *operator) bringUp(ctx context.Context, cfg settings.Quittance, roles migrations.Roles) (done migrated, err error) {
+	applied, err := migrations.Up(ctx, string(cfg.DatabaseURL))
+	if err != nil {
+		return done, err
+	}
+	done = migrated{Applied: append([]string{}, applied...), Granted: []string{}}
+	if len(applied) > 0 {
+		if err := o.withStore(ctx, func(s *store.Store) error { return s.KeepMigration(ctx, applied) }); err != nil {
+			return done, err
+		}
+	}
+	if roles == (migrations.Roles{}) {
+		return done, nil
+	}
+	if err := migrations.Grant(ctx, string(cfg.DatabaseURL), roles); err != nil {
+		return done, err
 	}
 	for _, role := range []string{roles.Runtime, roles.Reader} {
 		if role != "" {
-			cmd.Println("granted to", role)
+			done.Granted = append(done.Granted, role)
 		}
 	}
-	return nil
+	return done, nil
 }
 
 // warn says what is unsafe, where it does not spoil the output.
-func warn(cmd *cobra.Command, s *store.Store) error {
-	found, err := s.Unsafe(cmd.Context())
-	for _, sentence := range found {
-		cmd.PrintErrln("unsafe in production:", sentence)
-	}
-	return err
+func (o *operator) warn(cmd *cobra.Command) error {
+	return o.withStore(cmd.Context(), func(s *store.Store) error {
+		found, err := s.Unsafe(cmd.Context())
+		for _, sentence := range found {
+			cmd.PrintErrln("unsafe in production:", sentence)
+		}
+		return err
+	})
 }

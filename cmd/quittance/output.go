@@ -21,6 +21,8 @@ type outputFormat string
 func (f *outputFormat) flag(cmd *cobra.Command) {
 	*f = "text"
 	cmd.Flags().VarP(f, "output", "o", "text or json")
+	formats := cobra.FixedCompletions([]cobra.Completion{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)
+	_ = cmd.RegisterFlagCompletionFunc("output", formats) // the flag is defined above
 }
 
 // String, Type and Set make it a flag.

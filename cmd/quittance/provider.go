@@ -35,6 +35,7 @@ type providerFlags struct {
 
 func (o *operator) addProvider() *cobra.Command {
 	var f providerFlags
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:   "add REFERENCE",
 		Short: "Add a provider, or change what the flags say of one that is there",
@@ -49,7 +50,7 @@ REFERENCE is its name in paths: 1 to 64 letters, digits, dashes and underscores.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			reference := args[0]
 			if !referenceForm.MatchString(reference) {
-				return fmt.Errorf("%q is no reference: 1 to 64 letters, digits, dashes and underscores", reference)
+				return misused(fmt.Errorf("%q is no reference: 1 to 64 letters, digits, dashes and underscores", reference))
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
 				done := "changed"
@@ -62,13 +63,15 @@ REFERENCE is its name in paths: 1 to 64 letters, digits, dashes and underscores.
 					return err
 				}
 				if err := f.apply(&p, cmd.Flags().Changed); err != nil {
-					return fmt.Errorf("provider %s: %w", reference, err)
+					return misused(fmt.Errorf("provider %s: %w", reference, err))
 				}
 				if err := s.PutProvider(cmd.Context(), p); err != nil {
 					return err
 				}
-				cmd.Println(done, reference)
-				return nil
+				return format.show(cmd, done+" "+reference, struct {
+					Reference string `json:"reference"`
+					Done      string `json:"done"` // added or changed
+				}{reference, done})
 			})
 		},
 	}
@@ -80,6 +83,7 @@ REFERENCE is its name in paths: 1 to 64 letters, digits, dashes and underscores.
 	flags.StringVar(&f.perPayment, "limit-per-payment", "0", "the largest recharge, in its currency; 0 for no limit")
 	flags.StringVar(&f.perDay, "limit-per-day", "0", "all recharges of a UTC day, in its currency; 0 for no limit")
 	flags.DurationVar(&f.expiresAfter, "expires-after", 24*time.Hour, "how long a recharge may wait for its commit")
+	format.flag(cmd)
 	return cmd
 }
 
@@ -161,7 +165,8 @@ func findProvider(ctx context.Context, s *store.Store, reference string) (store.
 }
 
 func (o *operator) switchProvider(name, short string, enabled bool) *cobra.Command {
-	return &cobra.Command{
+	var format outputFormat
+	cmd := &cobra.Command{
 		Use:     name + " REFERENCE",
 		Short:   short,
 		Example: "  quittance provider " + name + " external",
@@ -171,11 +176,15 @@ func (o *operator) switchProvider(name, short string, enabled bool) *cobra.Comma
 				if err := s.SetProviderEnabled(cmd.Context(), args[0], enabled); err != nil {
 					return fmt.Errorf("provider %q: %w", args[0], err)
 				}
-				cmd.Println(name+"d", args[0])
-				return nil
+				return format.show(cmd, name+"d "+args[0], struct {
+					Reference string `json:"reference"`
+					Enabled   bool   `json:"enabled"`
+				}{args[0], enabled})
 			})
 		},
 	}
+	format.flag(cmd)
+	return cmd
 }
 
 func (o *operator) listProviders() *cobra.Command {

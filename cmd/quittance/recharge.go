@@ -22,6 +22,7 @@ func (o *operator) recharge() *cobra.Command {
 
 func (o *operator) bookLate() *cobra.Command {
 	var provider, id, note, author string
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:   "late",
 		Short: "Book money that came in for a recharge that was rolled back or had expired",
@@ -35,11 +36,11 @@ the note, until somebody finds out whose it is. A recharge is paid late once.`,
 			recharge, ok := store.ParseRechargeID(id)
 			switch {
 			case !ok:
-				return fmt.Errorf("--id %q: a recharge's id is a UUID", id)
+				return misused(fmt.Errorf("--id %q: a recharge's id is a UUID", id))
 			case strings.TrimSpace(note) == "":
-				return errors.New("--note: say where the money came from")
+				return misused(errors.New("--note: say where the money came from"))
 			case author == "":
-				return errors.New("--author: say who books it (USER is not set)")
+				return misused(errors.New("--author: say who books it (USER is not set)"))
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
 				operation, err := s.AcceptLateRecharge(cmd.Context(), provider, recharge, note, author)
@@ -49,8 +50,9 @@ the note, until somebody finds out whose it is. A recharge is paid late once.`,
 				if err != nil {
 					return fmt.Errorf("recharge %s of %s: %w", recharge, provider, err)
 				}
-				cmd.Println("accepted: operation", operation, "moves the money to suspense")
-				return nil
+				return format.show(cmd, "accepted: operation "+operation.String()+" moves the money to suspense", struct {
+					Operation store.OperationID `json:"operation"`
+				}{operation})
 			})
 		},
 	}
@@ -58,6 +60,7 @@ the note, until somebody finds out whose it is. A recharge is paid late once.`,
 	cmd.Flags().StringVar(&id, "id", "", "the recharge's")
 	cmd.Flags().StringVar(&note, "note", "", "what the next operator must know")
 	cmd.Flags().StringVar(&author, "author", o.environ["USER"], "who says so")
+	format.flag(cmd)
 	for _, name := range []string{"provider", "id", "note"} {
 		_ = cmd.MarkFlagRequired(name) // the flag is defined above
 	}
@@ -74,7 +77,7 @@ func (o *operator) listSuspense() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if page.Limit < 1 {
-				return errors.New("--limit: at least 1")
+				return misused(errors.New("--limit: at least 1"))
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
 				entries, err := s.Suspense(cmd.Context(), page)

@@ -3,11 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/user"
-	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -29,36 +29,54 @@ func newRoot(environ map[string]string) *cobra.Command {
 	o := &operator{environ: environ}
 	root := &cobra.Command{
 		Use:           "quittance",
-		Short:         "Operate Quittance: schema, demo, balances, clients, users, providers, vouchers, callbacks, dead letters, benchmark",
+		Short:         "Operate Quittance: schema, demo, balances, clients, users, providers, vouchers, callbacks, dead letters, audit, benchmark",
+		Long:          "Operate Quittance. Each command says more with --help; -o json has it answer with one JSON value.\n\n" + exitCodes,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.AddCommand(o.migrate(), o.demo(), o.openBalance(), o.client(), o.user(), o.provider(), o.voucher(), o.recharge(), o.callback(), o.clock(),
-		o.dead(), o.audit(), o.settings(), o.bench(), o.benchCeiling())
+		o.dead(), o.audit(), o.settings(), o.completion(), o.version(), o.bench(), o.benchCeiling())
 	root.PersistentFlags().StringVar(&o.as, "as", "", "who you are, in the audit log; default: QUITTANCE_OPERATOR, or the system's user@host")
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp) // no command reads a file
+	root.CompletionOptions.DisableDefaultCmd = true                                         // there is a completion of our own
 	for _, group := range root.Commands() {
-		refuseUnknown(group)
+		finish(group)
 	}
 	return root
 }
 
-// audit looks at what must not be wrong.
-func (o *operator) audit() *cobra.Command {
-	audit := &cobra.Command{Use: "audit", Short: "Look at what operators did"}
-	audit.AddCommand(o.auditLog())
-	return audit
-}
+// group marks a command that is there for those below it, and only shows its help.
+const group = "group"
 
-// refuseUnknown has what only groups commands refuse one that is not there. Left alone it shows
-// its help, and a script that misspells a command takes that for success.
-func refuseUnknown(cmd *cobra.Command) {
+// finish gives a command, and those below it, what all have in common.
+func finish(cmd *cobra.Command) {
 	for _, below := range cmd.Commands() {
-		refuseUnknown(below)
+		finish(below)
 	}
-	if cmd.HasSubCommands() && !cmd.Runnable() {
-		cmd.Args = cobra.NoArgs
+	if !cmd.HasSubCommands() {
+		tellWorkFromUsage(cmd)
+		return
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.Args = refuseUnknown
+	if !cmd.Runnable() {
+		cmd.Annotations = map[string]string{group: "yes"}
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
+	tellWorkFromUsage(cmd)
+}
+
+// refuseUnknown has what has commands below it refuse one that is not there. Left alone a group
+// shows its help, and a script that misspells a command takes that for success.
+func refuseUnknown(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+	if meant := cmd.SuggestionsFor(args[0]); len(meant) > 0 {
+		text += "; did you mean " + strings.Join(meant, " or ") + "?"
+	}
+	return errors.New(text)
 }
 
 func (o *operator) config() (settings.Quittance, error) {
@@ -95,61 +113,97 @@ func (o *operator) withStore(ctx context.Context, f func(*store.Store) error) er
 }
 
 func (o *operator) demo() *cobra.Command {
-	return &cobra.Command{
-		Use:   "demo",
-		Short: "Load the accounts, invoices, cards and balances of the documents' examples",
-		Long:  "Load the accounts, sessions, invoices, cards, payments and balances that the examples of the original API documents name. What is there already is left alone.",
-		Args:  cobra.NoArgs,
+	var format outputFormat
+	cmd := &cobra.Command{
+		Use:     "demo",
+		Short:   "Load the accounts, invoices, cards and balances of the documents' examples",
+		Long:    "Load the accounts, sessions, invoices, cards, payments and balances that the examples of the original API documents name. What is there already is left alone.",
+		Example: "  quittance demo",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.environ["QUITTANCE_ENV"] == string(settings.Production) {
 				return errors.New("the demo's credentials are known to everybody: production must not have them")
 			}
-			return o.withStore(cmd.Context(), func(s *store.Store) error { return s.LoadDemo(cmd.Context(), acquirertest.TokenOf) })
+			return o.withStore(cmd.Context(), func(s *store.Store) error {
+				if err := s.LoadDemo(cmd.Context(), acquirertest.TokenOf); err != nil {
+					return err
+				}
+				return format.show(cmd, "the demo is there", struct {
+					Loaded bool `json:"loaded"`
+				}{true})
+			})
 		},
 	}
+	format.flag(cmd)
+	return cmd
+}
+
+// balanceFlags say what was on an account before Quittance.
+type balanceFlags struct {
+	account, reference string
+	amount, currency   int64
+}
+
+func (f balanceFlags) parse() (once uuid.UUID, opening money.Amount, err error) {
+	if once, err = uuid.Parse(f.reference); err != nil {
+		return once, opening, fmt.Errorf("--reference: %w", err)
+	}
+	code, known := money.ParseCurrency(f.currency)
+	if !known {
+		return once, opening, fmt.Errorf("--currency: %w", money.ErrUnknownCurrency)
+	}
+	if opening, err = money.NewAmount(f.amount, code); err != nil {
+		return once, opening, fmt.Errorf("--amount: %w", err)
+	}
+	return once, opening, nil
 }
 
 func (o *operator) openBalance() *cobra.Command {
-	var account, reference string
-	var amount, currency int64
+	var f balanceFlags
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:     "open-balance",
 		Short:   "Bring an account's balance from before Quittance into its wallet, once per reference",
 		Example: "  quittance open-balance --account b29de584e7022238bb2d3c4d790e435cbc5faa59 --amount 100000 --currency 810 --reference $(uuidgen)",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			once, err := uuid.Parse(reference)
+			once, opening, err := f.parse()
 			if err != nil {
-				return fmt.Errorf("--reference: %w", err)
-			}
-			code, known := money.ParseCurrency(currency)
-			if !known {
-				return fmt.Errorf("--currency: %w", money.ErrUnknownCurrency)
-			}
-			opening, err := money.NewAmount(amount, code)
-			if err != nil {
-				return err
+				return misused(err)
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
-				opened, err := s.OpenBalance(cmd.Context(), account, opening, once)
+				opened, err := s.OpenBalance(cmd.Context(), f.account, opening, once)
 				if err != nil {
 					return err
 				}
-				if !opened {
-					cmd.Println("the reference was used before: nothing was done")
-					return nil
-				}
-				cmd.Println("credited", strconv.FormatInt(amount, 10), "minor units:", opening)
-				return nil
+				done := openedBalance{Credited: opened, Account: f.account, Amount: number(opening), Currency: opening.Currency.Alpha(), opening: opening}
+				return format.show(cmd, done.text(), done)
 			})
 		},
 	}
-	cmd.Flags().StringVar(&account, "account", "", "account number, 40 hex digits")
-	cmd.Flags().Int64Var(&amount, "amount", 0, "minor units")
-	cmd.Flags().Int64Var(&currency, "currency", 0, "ISO 4217 number, as 810")
-	cmd.Flags().StringVar(&reference, "reference", "", "a UUID of the caller's choice")
+	cmd.Flags().StringVar(&f.account, "account", "", "account number, 40 hex digits")
+	cmd.Flags().Int64Var(&f.amount, "amount", 0, "minor units")
+	cmd.Flags().Int64Var(&f.currency, "currency", 0, "ISO 4217 number, as 810")
+	cmd.Flags().StringVar(&f.reference, "reference", "", "a UUID of the caller's choice")
 	for _, name := range []string{"account", "amount", "currency", "reference"} {
 		_ = cmd.MarkFlagRequired(name) // the flag is defined above
 	}
+	format.flag(cmd)
 	return cmd
+}
+
+// openedBalance says whether this time, or an earlier one, brought a balance in.
+type openedBalance struct {
+	Credited bool        `json:"credited"` // false: the reference was used before
+	Account  string      `json:"account"`
+	Amount   json.Number `json:"amount"`
+	Currency string      `json:"currency"`
+	opening  money.Amount
+}
+
+func (b openedBalance) text() string {
+	if !b.Credited {
+		return "the reference was used before: nothing was done"
+	}
+	return fmt.Sprintf("credited %s to %s", b.opening, b.Account)
 }

@@ -77,7 +77,7 @@ func TestABalanceIsOpenedOncePerReference(t *testing.T) {
 	open := func(args ...string) (string, error) {
 		return operate(t, db.URL, append([]string{"open-balance", "--account", account.Number, "--currency", "810", "--reference", reference}, args...)...)
 	}
-	if out, err := open("--amount", "500"); err != nil || !strings.Contains(out, "5.00 RUR") {
+	if out, err := open("--amount", "500"); err != nil || !strings.Contains(out, "credited 5.00 RUR") {
 		t.Errorf("the first: %q, %v", out, err)
 	}
 	if out, err := open("--amount", "500"); err != nil || !strings.Contains(out, "nothing was done") {

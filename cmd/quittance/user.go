@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -144,7 +145,8 @@ func (n *newUser) addWithPIN(ctx context.Context, s *store.Store) error {
 }
 
 func (o *operator) switchUser(name, short string, disabled bool) *cobra.Command {
-	return &cobra.Command{
+	var format outputFormat
+	cmd := &cobra.Command{
 		Use:     name + " NAME",
 		Short:   short,
 		Example: "  quittance user " + name + " alice",
@@ -154,19 +156,24 @@ func (o *operator) switchUser(name, short string, disabled bool) *cobra.Command 
 				if err := s.SetUserDisabled(cmd.Context(), args[0], disabled); err != nil {
 					return err
 				}
-				cmd.Println(name+"d", args[0])
-				return nil
+				return format.show(cmd, name+"d "+args[0], struct {
+					Name     string `json:"name"`
+					Disabled bool   `json:"disabled"`
+				}{args[0], disabled})
 			})
 		},
 	}
+	format.flag(cmd)
+	return cmd
 }
 
 func (o *operator) listUsers() *cobra.Command {
 	var page store.Page[int64]
+	var format outputFormat
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the users, newest first, and what they can log in with",
-		Example: "  quittance user list",
+		Example: "  quittance user list\n  quittance user list -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
@@ -174,12 +181,12 @@ func (o *operator) listUsers() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				cmd.Println(userTable(users))
-				return nil
+				return format.show(cmd, userTable(users), usersInJSON(users))
 			})
 		},
 	}
 	pageFlags(cmd, &page)
+	format.flag(cmd)
 	return cmd
 }
 
@@ -189,4 +196,24 @@ func userTable(users []store.User) string {
 		t.AppendRow(table.Row{u.ID, u.Name, u.Card, u.PIN, u.Password, strings.Join(u.Rights, " "), u.Disabled, u.CreatedAt.UTC().Format(shownTime)})
 	}
 	return t.Render()
+}
+
+// shownUser is a user in JSON. Of what he logs in with it says only what there is.
+type shownUser struct {
+	ID       int64     `json:"id"`
+	Name     string    `json:"name"`
+	Card     bool      `json:"card"`
+	PIN      bool      `json:"pin"`
+	Password bool      `json:"password"`
+	Rights   []string  `json:"rights"`
+	Disabled bool      `json:"disabled"`
+	MadeAt   time.Time `json:"made_at"`
+}
+
+func usersInJSON(users []store.User) []shownUser {
+	shown := make([]shownUser, 0, len(users))
+	for _, u := range users {
+		shown = append(shown, shownUser{u.ID, u.Name, u.Card, u.PIN, u.Password, u.Rights, u.Disabled, u.CreatedAt.UTC()})
+	}
+	return shown
 }

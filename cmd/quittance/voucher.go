@@ -28,10 +28,10 @@ stored only as a fingerprint: it cannot be shown again.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			worth, err := parseAmount(amount, currency)
 			if err != nil {
-				return err
+				return misused(err)
 			}
 			if count < 1 || count > maxVouchers {
-				return fmt.Errorf("--count %d: from 1 to %d at a time", count, maxVouchers)
+				return misused(fmt.Errorf("--count %d: from 1 to %d at a time", count, maxVouchers))
 			}
 			return o.withSecrets(cmd.Context(), func(s *store.Store) error {
 				codes, err := s.MakeVouchers(cmd.Context(), worth, count)
