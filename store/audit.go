@@ -64,7 +64,11 @@ type AuditProgress func(check string, rows, total int64, done bool)
 // cleaning up. A row that is written behind the place that a check has reached is left to the
 // next audit.
 func (s *Store) Audit(ctx context.Context, progress AuditProgress) (AuditReport, error) {
-	a := &audit{store: s, progress: progress, sums: make(map[LedgerAccountID]int64)}
+	return s.auditInChunks(ctx, auditChunk, progress)
+}
+
+func (s *Store) auditInChunks(ctx context.Context, chunk int, progress AuditProgress) (AuditReport, error) {
+	a := &audit{store: s, chunk: chunk, progress: progress, sums: make(map[LedgerAccountID]int64)}
 	began := time.Now()
 	books, sources := a.books(), a.sources()
 	both, ctx := errgroup.WithContext(ctx)
@@ -83,6 +87,7 @@ func (s *Store) Audit(ctx context.Context, progress AuditProgress) (AuditReport,
 // audit is one on its way.
 type audit struct {
 	store    *Store
+	chunk    int // rows of a snapshot
 	progress AuditProgress
 	mark     int64                     // the newest transfer when it began
 	sums     map[LedgerAccountID]int64 // of each account's transfers up to mark, modulo 2^64 as balances are
@@ -161,7 +166,7 @@ type auditPass[Row any] struct {
 
 func (p *auditPass[Row]) run(ctx context.Context, a *audit, step *auditStep) error {
 	for {
-		limit, err := p.read(ctx, a.store)
+		limit, err := p.read(ctx, a)
 		if err != nil {
 			return err
 		}
@@ -181,14 +186,14 @@ func (p *auditPass[Row]) run(ctx context.Context, a *audit, step *auditStep) err
 
 // read reads the next chunk, and a part of it where that takes too long: a disk may be cold, and
 // a standby cancels what is in the way of what it has to replay.
-func (p *auditPass[Row]) read(ctx context.Context, s *Store) (limit int, err error) {
-	limit = auditChunk
+func (p *auditPass[Row]) read(ctx context.Context, a *audit) (limit int, err error) {
+	limit = a.chunk
 	for try := 1; ; try++ {
-		err = p.readRows(ctx, s, limit)
+		err = p.readRows(ctx, a.store, limit)
 		if err == nil || ctx.Err() != nil || try == auditTries || !mayPass(err) {
 			return limit, err
 		}
-		limit /= 4
+		limit = max(1, limit/4)
 	}
 }
 

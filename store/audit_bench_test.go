@@ -9,9 +9,9 @@ import (
 	"github.com/quittance/quittance/store/storetest"
 )
 
-// fillSQL makes, in sets, what a business leaves behind: of a million transfers 600,000 are
+// million makes, in sets, what a business leaves behind: of a million transfers 600,000 are
 // payments from wallets, 250,000 recharges, and 150,000 of 75,000 payments by card.
-const fillSQL = `
+const million = `
 SET session_replication_role = replica;
 INSERT INTO accounts (id, device_id, device_type, account_number)
 SELECT n, 'device ' || n, 1, lpad(to_hex(n), 40, '0') FROM generate_series(1001, 101000) n;
@@ -101,7 +101,7 @@ func fill(b *testing.B, db *storetest.DB) {
 		b.Fatal(err)
 	}
 	defer conn.Close(b.Context())
-	for _, sql := range []string{fillSQL, "VACUUM (ANALYZE)"} {
+	for _, sql := range []string{million, "VACUUM (ANALYZE)"} {
 		if _, err := conn.Exec(b.Context(), sql); err != nil {
 			b.Fatal(err)
 		}

@@ -2,13 +2,17 @@ package store_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/storetest"
@@ -288,6 +292,59 @@ func TestAnAuditAllowsForATransferThatCommitsBehindIt(t *testing.T) {
 	}
 	if got := db.Balance(first) + db.Balance(second); got != 7 {
 		t.Errorf("the wallets hold %d, want 7: nothing was booked behind the audit", got)
+	}
+}
+
+func TestAnAuditReadsEveryRowInChunksOfAnySize(t *testing.T) {
+	t.Parallel()
+	d := newDamaged(t)
+	d.Exec("INSERT INTO idempotency_keys (scope, key, fingerprint, status, answer, operation_id) " +
+		"SELECT k.scope, k.key, '', 202, '', (SELECT min(id::text)::uuid FROM operations) FROM (VALUES ('a'::bytea, 'x'), ('a', 'y'), ('b', ''), ('b', 'x')) k (scope, key)")
+	d.damage(t, "UPDATE ledger_accounts SET balance = balance + 1")
+	rows := func(report store.AuditReport, err error) map[string][2]int64 {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := make(map[string][2]int64)
+		for _, c := range report.Checks {
+			found[c.Name] = [2]int64{c.Rows, c.Off}
+		}
+		return found
+	}
+	whole := rows(d.Audit(t.Context(), quietly))
+	for check, table := range map[string]string{
+		"transfers": "transfers", "balances": "ledger_accounts", "invoices": "invoices", "recharges": "recharges", "payments": "payments",
+		"calls": "acquirer_intents", "idempotency keys": "idempotency_keys WHERE operation_id IS NOT NULL",
+	} {
+		if n := int64(d.Count("SELECT count(*) FROM " + table)); whole[check][0] != n || n < 1 {
+			t.Errorf("of the %s %d are read, want %d", check, whole[check][0], n)
+		}
+	}
+	for _, chunk := range []int{1, 2, 3} {
+		if diff := cmp.Diff(whole, rows(store.AuditInChunks(d.Store, t.Context(), chunk, quietly))); diff != "" {
+			t.Errorf("in chunks of %d (-whole +chunks):\n%s", chunk, diff)
+		}
+	}
+}
+
+func TestAChunkIsReadAgainWhereThatMayHelp(t *testing.T) {
+	t.Parallel()
+	for _, story := range []struct {
+		what string
+		err  error
+		want bool
+	}{
+		{"the server took too long", &pgconn.PgError{Code: "57014"}, true},
+		{"we waited too long", context.DeadlineExceeded, true},
+		{"a standby had to replay what was being read", &pgconn.PgError{Code: "40001"}, true},
+		{"a lock was not to be had", &pgconn.PgError{Code: "55P03"}, true},
+		{"the table is not there", &pgconn.PgError{Code: "42P01"}, false},
+		{"the server is gone", io.ErrUnexpectedEOF, false},
+		{"the right to read is missing", &pgconn.PgError{Code: "42501"}, false},
+	} {
+		if got := store.MayPass(fmt.Errorf("read: %w", story.err)); got != story.want {
+			t.Errorf("%s: read again is %t, want %t", story.what, got, story.want)
+		}
 	}
 }
 
