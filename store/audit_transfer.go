@@ -43,7 +43,7 @@ LEFT JOIN LATERAL (
 	SELECT a.state || ' ' || a.call, CASE WHEN t.kind IN ('card_commission', 'commission_reversal') THEN a.commission ELSE a.amount END,
 	       p.currency, 0, p.client_id, p.system_type = 'P2P', a.operation_id, a.payment_id
 	FROM acquirer_intents a
-	JOIN payments p ON p.id = a.payment_id
+	CROSS JOIN LATERAL (SELECT y.client_id, y.system_type, y.currency FROM payments y WHERE y.id = a.payment_id OFFSET 0) p
 	WHERE t.kind IN ('card_payment', 'card_commission', 'card_reversal', 'commission_reversal') AND a.id = t.reference
 	OFFSET 0
 ) s ON true
