@@ -462,4 +462,26 @@ func TestTheDevelopmentHasItsSecrets(t *testing.T) {
 	if owner := m.Postgres[0].Spec.Bootstrap.InitDB.Secret; owner == nil || !has(owner.Name, "password") {
 		t.Errorf("PostgreSQL's owner has the Secret %v", owner)
 	}
+	for _, role := range m.Postgres[0].Spec.Managed.Roles {
+		if !has(role.PasswordSecret.Name, "password") {
+			t.Errorf("the role %s has the Secret %v", role.Name, role.PasswordSecret)
+		}
+	}
+}
+
+// Api and worker log in as a role that cannot rewrite what happened: the operator makes it, and
+// the migration grants to it.
+func TestTheRuntimeRoleIsMadeAndGrantedTo(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, m *manifests) {
+		roles := m.Postgres[0].Spec.Managed.Roles
+		if len(roles) != 1 || !roles[0].Login || roles[0].Ensure != "present" {
+			t.Fatalf("the managed roles are %+v, want one that logs in", roles)
+		}
+		if !slices.ContainsFunc(m.pods(), func(p pod) bool {
+			return slices.Equal(p.template.Spec.Containers[0].Args, []string{"migrate", "--runtime", roles[0].Name})
+		}) {
+			t.Errorf("no migration grants to %s", roles[0].Name)
+		}
+	})
 }

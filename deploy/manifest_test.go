@@ -58,6 +58,14 @@ type (
 					Secret        *core.LocalObjectReference `json:"secret"`
 				} `json:"initdb"`
 			} `json:"bootstrap"`
+			Managed struct {
+				Roles []struct {
+					Name           string                    `json:"name"`
+					Ensure         string                    `json:"ensure"` // present or absent
+					Login          bool                      `json:"login"`
+					PasswordSecret core.LocalObjectReference `json:"passwordSecret"`
+				} `json:"roles"`
+			} `json:"managed"`
 			PostgreSQL struct {
 				Parameters  map[string]string `json:"parameters"`
 				Synchronous *struct {

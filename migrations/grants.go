@@ -27,6 +27,7 @@ var rights = []right{
 	{"accounts", "INSERT", "push_token, last_active_at, token_refreshed_at, token_deactivated_at, token_strikes"},
 	{"acquirer_intents", "INSERT", "secret, state, leased_until, inquiries, error, reference, finished_at"},
 	{"attempts", "INSERT, DELETE", ""},
+	{"audit_log", "INSERT", ""},
 	{"callback_attempts", "INSERT, DELETE", ""},
 	{"callback_endpoints", "INSERT", "origin, url, event_types, description, secret, old_secret, old_secret_until, rate_limit, state, state_reason, failing_since, failures, updated_at"},
 	{"callback_urls_gone", "INSERT", ""},
@@ -34,7 +35,7 @@ var rights = []right{
 	{"cards", "INSERT", ""},
 	{"client_sessions", "INSERT, DELETE", "expires_at"},
 	{"clients", "INSERT", "secret_hash, disabled, grants_from, name, signing_secret, signature_required, commission_millipercents, commission_fixed, hold_for"},
-	{"dead_letters", "INSERT", ""},
+	{"dead_letters", "INSERT", "resolved_at, resolution, resolved_by, note"},
 	{"deciding_clock", "", ""},                 // moved in development only
 	{"events", "INSERT, DELETE", "created_at"}, // to lock it: a trigger refuses every change
 	{"goose_db_version", "", ""},

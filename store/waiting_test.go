@@ -236,7 +236,7 @@ func fillWithMobile(db *storetest.DB) {
 
 var mayBeReadWhole = []string{
 	"one_open_payment_per_invoice", "one_open_step_per_payment", "open_reversals", "payments_to_expire", "recharges_to_expire",
-	"one_open_operation_per_recharge", "callbacks_held", "dead_letters_pkey", "one_dead_letter_per_message_and_seq",
+	"one_open_operation_per_recharge", "callbacks_held", "dead_letters_unresolved",
 }
 
 func checkReadings(t *testing.T, db *storetest.DB, when string) {

@@ -83,7 +83,7 @@ type Kept struct {
 }
 
 const keptSQL = `
-SELECT (SELECT count(*) FROM dead_letters d),
+SELECT (SELECT count(*) FROM dead_letters d WHERE d.resolved_at IS NULL),
        (SELECT count(*) FROM callbacks c WHERE c.held)`
 
 // Kept counts what is kept.
