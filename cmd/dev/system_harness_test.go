@@ -61,7 +61,7 @@ func buildPrograms(folder string, flags ...string) (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(root, ".local", folder)
-	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", dir+"/", "./cmd/api", "./cmd/worker")...)
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", dir+"/", "./cmd/api", "./cmd/worker", "./cmd/quittance", "./cmd/sandbox")...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w: %s", err, out)

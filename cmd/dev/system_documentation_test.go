@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quittance/quittance/deploy/local"
+	"github.com/quittance/quittance/queue/queuetest"
+	"github.com/quittance/quittance/store/storetest"
+	"github.com/quittance/quittance/workers/acquirer/acquirertest"
+)
+
+// documents are all pages with commands, and what these show, in this order. What is in a block
+// marked sh is run, from the page's first to its last, in one shell.
+var documents = map[string]document{
+	"README.md": {
+		not: []string{"make run"},
+		shows: []string{
+			`"account_number":"b29de584e7022238bb2d3c4d790e435cbc5faa59"`, `"state":2`, "HTTP/1.1 201", `"state":5`, `"tx_id"`, `"status":"succeeded"`,
+			`"title":"`, "pay it: http", "HOLDED", `"reversedAmount":4000`, `"captured":true`, "bob@example.com", "Webhook-Signature", `"paymentNumber":10001`,
+			`"state":"created"`, "HTTP/1.1 200", `"state":"committed"`, "HTTP/1.1 200", "recharge.committed", `"callbacks"`,
+		},
+	},
+	"CONTRIBUTING.md":        {},
+	"api/callback/README.md": {not: []string{"openssl dgst"}, shows: []string{`"secret":"whsec_`, `"callbacks":`, "partner.example", "accepted: see"}}, // the recipes are run beside them
+	"api/invoicer/README.md": {shows: []string{`"status":1`}},
+	"api/recharge/README.md": {shows: []string{"backoffice", "alice", "kiosk"}},
+	"api/mobile/README.md":   {},
+}
+
+type document struct {
+	not   []string // blocks that have one of these are not run
+	shows []string // what the commands print, in this order
+}
+
+// Every command of the documentation does what the page says.
+func TestSystemTheDocumentationsCommands(t *testing.T) {
+	t.Parallel()
+	root, err := local.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := difference(pages(t, root), slices.Sorted(maps.Keys(documents))); len(diff) > 0 {
+		t.Errorf("pages without a row above, or the other way round: %v", diff)
+	}
+	for page, d := range documents {
+		script := d.script(t, filepath.Join(root, page))
+		if script == "" {
+			continue
+		}
+		t.Run(name(page), func(t *testing.T) {
+			t.Parallel()
+			shown := startTour(t).follow(script)
+			rest := shown
+			for _, want := range d.shows {
+				_, after, ok := strings.Cut(rest, want)
+				if !ok {
+					t.Errorf("%s: its commands do not show %q, where it should be in\n%s", page, want, rest)
+					break
+				}
+				rest = after
+			}
+		})
+	}
+}
+
+// pages are all of this tree's.
+func pages(t *testing.T, root string) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && path != root && strings.HasPrefix(d.Name(), ".") {
+			return filepath.SkipDir
+		}
+		if err == nil && filepath.Ext(path) == ".md" {
+			page, _ := filepath.Rel(root, path) // it is below root
+			all = append(all, filepath.ToSlash(page))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// difference is what only one of two sets has.
+func difference(a, b []string) (only []string) {
+	for _, pair := range [][2][]string{{a, b}, {b, a}} {
+		for _, s := range pair[0] {
+			if !slices.Contains(pair[1], s) {
+				only = append(only, s)
+			}
+		}
+	}
+	return only
+}
+
+var shellBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
+
+// script are the page's commands.
+func (d document) script(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script strings.Builder
+	for _, block := range shellBlock.FindAllStringSubmatch(string(text), -1) {
+		if !slices.ContainsFunc(d.not, func(not string) bool { return strings.Contains(block[1], not) }) {
+			script.WriteString(block[1])
+		}
+	}
+	return script.String()
+}
+
+// tour is what a newcomer has after `make run`, at other addresses.
+type tour struct {
+	*system
+	sandbox *program
+}
+
+func startTour(t *testing.T) *tour {
+	t.Helper()
+	bin, err := buildPlain()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addresses := freeAddresses(t, 2)
+	sandbox := &program{
+		name: "sandbox", path: filepath.Join(bin, "sandbox"), log: filepath.Join(t.TempDir(), "sandbox.log"),
+		env:    []string{"QUITTANCE_ENV=test", "QUITTANCE_SANDBOX_HTTP_ADDR=" + addresses[0], "QUITTANCE_SANDBOX_MAIL_ADDR=" + addresses[1]},
+		health: "http://" + addresses[0] + "/healthz", addresses: addresses,
+	}
+	if err := sandbox.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sandbox.process().Kill() })
+	if err := sandbox.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, false, storetest.Create(t), queuetest.New(t), "QUITTANCE_ENV=development", "QUITTANCE_ACQUIRER_URL=http://"+addresses[0]+"/acquirer",
+		"QUITTANCE_FCM_URL=http://"+addresses[0], "QUITTANCE_SMTP_URL=smtp://"+addresses[1])
+	if err := s.books.LoadDemo(t.Context(), acquirertest.TokenOf); err != nil {
+		t.Fatal(err)
+	}
+	return &tour{s, sandbox}
+}
+
+// manners are a reader's: who asks what came in looks again until something has, and who is
+// refused something goes no further.
+const manners = `set -u
+quittance() { command quittance "$@" || { echo "quittance $* has failed" >&2; kill $$; }; }
+curl() {
+	local shown
+	for try in $(seq 300); do
+		shown=$(command curl --fail-with-body --max-time 60 "$@"; echo .) || { echo "curl $*: $shown" >&2; kill $$; }
+		case "$*" in */inbox/*|*/fcm/messages*|*/mail/messages*) [ "$shown" != "[]
+." ] || { sleep 0.1; continue; } ;; esac
+		break
+	done
+	printf '%s' "${shown%.}"
+}
+`
+
+// follow runs the commands of a page and returns what they print.
+func (o *tour) follow(script string) string {
+	o.t.Helper()
+	folder := o.t.TempDir()
+	script = strings.NewReplacer(
+		"http://127.0.0.1:8000", "http://"+o.api.addresses[0],
+		"127.0.0.1:8090", o.sandbox.addresses[0],
+		".local/bin/quittance", "quittance",
+		"/tmp/", folder+"/",
+	).Replace(script)
+	ctx, cancel := context.WithTimeout(o.t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", manners+script)
+	cmd.Dir = folder
+	cmd.Env = append(o.api.env, "PATH="+filepath.Dir(o.api.path)+":"+os.Getenv("PATH"))
+	shown, err := cmd.CombinedOutput()
+	if err != nil {
+		o.t.Fatalf("the commands end with %v, after\n%s", err, shown)
+	}
+	return string(shown)
+}
