@@ -19,8 +19,8 @@ import (
 	"github.com/quittance/quittance/workers/acquirer/acquirertest"
 )
 
-// documents are all pages with commands, and what these show, in this order. What is in a block
-// marked sh is run, from the page's first to its last, in one shell.
+// documents are all pages and scripts, and what their commands show, in this order. Of a page
+// what is in blocks marked sh is run, from the first to the last, in one shell.
 var documents = map[string]document{
 	"README.md": {
 		not: []string{"make run"},
@@ -35,6 +35,14 @@ var documents = map[string]document{
 	"api/invoicer/README.md": {shows: []string{`"status":1`}},
 	"api/recharge/README.md": {shows: []string{"backoffice", "alice", "kiosk"}},
 	"api/mobile/README.md":   {},
+
+	"deploy/docs/concepts.md":      {},
+	"deploy/docs/scaling.md":       {},
+	"deploy/examples/README.md":    {},
+	"deploy/examples/mobile.sh":    {shows: []string{`"state":2`, "Operation-Status: succeeded", `"state":5`, `"tx_id"`, "the-shops-phone"}},
+	"deploy/examples/invoicer.sh":  {shows: []string{"/i/", `"paymentStatus":"HOLDED"`, `"reversedAmount":4000`, `"captured":true`, "receipt: 200 application/pdf", "Webhook-Signature"}},
+	"deploy/examples/recharge.sh":  {shows: []string{`"providers"`, `"state":"created"`, `"state":"committed"`, `"state":"rolled_back"`}},
+	"deploy/examples/callbacks.sh": {shows: []string{`"recharge.committed"`, "Webhook-Signature", `"history"`}},
 }
 
 type document struct {
@@ -73,14 +81,14 @@ func TestSystemTheDocumentationsCommands(t *testing.T) {
 	}
 }
 
-// pages are all of this tree's.
+// pages are all pages and scripts of this tree.
 func pages(t *testing.T, root string) (all []string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && path != root && strings.HasPrefix(d.Name(), ".") {
 			return filepath.SkipDir
 		}
-		if err == nil && filepath.Ext(path) == ".md" {
+		if ext := filepath.Ext(path); err == nil && (ext == ".md" || ext == ".sh") {
 			page, _ := filepath.Rel(root, path) // it is below root
 			all = append(all, filepath.ToSlash(page))
 		}
@@ -112,6 +120,9 @@ func (d document) script(t *testing.T, path string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if filepath.Ext(path) == ".sh" {
+		return string(text)
 	}
 	var script strings.Builder
 	for _, block := range shellBlock.FindAllStringSubmatch(string(text), -1) {
@@ -155,6 +166,11 @@ func startTour(t *testing.T) *tour {
 	return &tour{s, sandbox}
 }
 
+// elsewhere says where the addresses of `make run` are for this tour.
+func (o *tour) elsewhere(text string) string {
+	return strings.NewReplacer("127.0.0.1:8000", o.api.addresses[0], "127.0.0.1:8090", o.sandbox.addresses[0]).Replace(text)
+}
+
 // manners are a reader's: who asks what came in looks again until something has, and who is
 // refused something goes no further.
 const manners = `set -u
@@ -175,12 +191,7 @@ curl() {
 func (o *tour) follow(script string) string {
 	o.t.Helper()
 	folder := o.t.TempDir()
-	script = strings.NewReplacer(
-		"http://127.0.0.1:8000", "http://"+o.api.addresses[0],
-		"127.0.0.1:8090", o.sandbox.addresses[0],
-		".local/bin/quittance", "quittance",
-		"/tmp/", folder+"/",
-	).Replace(script)
+	script = strings.NewReplacer(".local/bin/quittance", "quittance", "/tmp/", folder+"/").Replace(o.elsewhere(script))
 	ctx, cancel := context.WithTimeout(o.t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", manners+script)

@@ -301,10 +301,14 @@ func decode(text string) (v any) {
 	return v
 }
 
-// call sends a request. An error means that nothing was answered. headers are name and
-// value in turn.
+// call sends a request to the api. An error means that nothing was answered. headers are name
+// and value in turn.
 func (s *system) call(method, path, body string, headers ...string) (answer, error) {
-	req, err := http.NewRequest(method, "http://"+s.api.addresses[0]+path, strings.NewReader(body))
+	return s.callAt(method, "http://"+s.api.addresses[0]+path, body, headers...)
+}
+
+func (s *system) callAt(method, url, body string, headers ...string) (answer, error) {
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
@@ -330,7 +334,7 @@ func (s *system) call(method, path, body string, headers ...string) (answer, err
 		}
 	}
 	if a.status >= 500 && !s.outages {
-		s.unexpected = append(s.unexpected, method+" "+path+": "+a.String())
+		s.unexpected = append(s.unexpected, method+" "+url+": "+a.String())
 	}
 	return a, nil
 }
