@@ -142,11 +142,17 @@ func TestTheReadmeVerifiesInGo(t *testing.T) {
 // shell runs a recipe where a receiver would.
 func shell(t *testing.T, script, body string, environ ...string) (string, error) {
 	t.Helper()
+	return execute(t, body, environ, "sh", "-euc", script)
+}
+
+// execute runs a program in a folder that has the body.
+func execute(t *testing.T, body string, environ []string, program string, args ...string) (string, error) {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "body"), []byte(body), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-euc", script)
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), environ...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -169,6 +175,54 @@ func TestTheReadmeVerifiesInTheShell(t *testing.T) {
 		if (err == nil) != story.genuine {
 			t.Errorf("%s: %v, want genuine: %v\n%s", story.name, err, story.genuine, out)
 		}
+	}
+}
+
+// What asks a recipe in each language about the callback of the environment, at TIMESTAMP and NOW.
+const (
+	askPython = `
+import os, sys
+e = os.environ
+headers = {"webhook-id": e["ID"], "webhook-timestamp": e["TIMESTAMP"], "webhook-signature": e["SIGNATURE"]}
+sys.exit(0 if verify(e["SECRET"], headers, open("body", "rb").read(), int(e["NOW"])) else 1)
+`
+	askPHP = `
+$headers = ['webhook-id' => getenv('ID'), 'webhook-timestamp' => getenv('TIMESTAMP'), 'webhook-signature' => getenv('SIGNATURE')];
+exit(verify(getenv('SECRET'), $headers, file_get_contents('body'), (int) getenv('NOW')) ? 0 : 1);
+`
+)
+
+func TestTheReadmeVerifiesInOtherLanguages(t *testing.T) {
+	t.Parallel()
+	for _, language := range []struct{ name, program, flag, ask string }{
+		{"python", "python3", "-c", askPython},
+		{"php", "php", "-r", askPHP},
+	} {
+		t.Run(language.name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath(language.program); err != nil {
+				t.Skipf("there is no %s here", language.program)
+			}
+			script := recipe(t, language.name, "verify") + language.ask
+			ask := func(s sent, at time.Time) (bool, string) {
+				out, err := execute(t, s.body, []string{
+					"SECRET=" + storetest.SecretOf(endpointKey), "ID=" + s.id, "TIMESTAMP=" + s.timestamp, "SIGNATURE=" + s.signature,
+					"NOW=" + strconv.FormatInt(at.Unix(), 10),
+				}, language.program, language.flag, script)
+				return err == nil, out
+			}
+			now := time.Unix(1_795_000_000, 0)
+			for _, story := range callbacks(now) {
+				if got, out := ask(story.sent, now); got != story.genuine || out != "" {
+					t.Errorf("%s: genuine %v, want %v\n%s", story.name, got, story.genuine, out)
+				}
+			}
+			for _, late := range []time.Duration{6 * time.Minute, -6 * time.Minute} {
+				if got, out := ask(sign("{}", now, endpointKey), now.Add(late)); got || out != "" {
+					t.Errorf("%s late: it passes\n%s", late, out)
+				}
+			}
+		})
 	}
 }
 

@@ -17,13 +17,15 @@ type tool struct {
 
 var tools = []tool{
 	{program{name: "Chromium", apt: "chromium", brew: "chromium"}, []string{"chromium", "chromium-browser", "google-chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium"}, ""},
+	{program{name: "Python", apt: "python3", brew: "python"}, []string{"python3"}, ""},
+	{program{name: "PHP", apt: "php-cli", brew: "php"}, []string{"php"}, ""},
 	{program{name: "pdftotext", apt: "poppler-utils", brew: "poppler"}, []string{"pdftotext"}, ""},
 	{program{name: "promtool", apt: "prometheus", brew: "prometheus"}, []string{"promtool"}, "prometheus"},
 }
 
 // InstallTools installs what only tests use and what is missing of it: a browser, a reader
-// of PDFs and a judge of alerts, with apt-get or brew. Whoever goes on without them must say
-// which tests that leaves out.
+// of PDFs, a judge of alerts, and languages that the documentation has recipes in, with apt-get
+// or brew. Whoever goes on without them must say which tests that leaves out.
 func InstallTools(ctx context.Context, o Options) error {
 	var missing []program
 	var services []string
