@@ -36,8 +36,15 @@ var documents = map[string]document{
 	"api/recharge/README.md": {shows: []string{"backoffice", "alice", "kiosk"}},
 	"api/mobile/README.md":   {},
 
+	"deploy/docs/compose.md":       {not: []string{"docker"}}, // needs Docker
 	"deploy/docs/concepts.md":      {},
+	"deploy/docs/configuration.md": {not: []string{"_FILE=/run"}}, // that cmd/settings reads
+	"deploy/docs/kubernetes.md":    {not: []string{"kubectl"}},    // needs a cluster
+	"deploy/docs/metrics.md":       {},
+	"deploy/docs/production.md":    {not: []string{"OWNER_URL", "rabbitmqctl"}}, // run by the tests of cmd/quittance and queue
+	"deploy/docs/runbooks.md":      {},
 	"deploy/docs/scaling.md":       {},
+	"deploy/docs/tracing.md":       {not: []string{"OTEL_EXPORTER"}}, // that workers/tracing reads
 	"deploy/examples/README.md":    {},
 	"deploy/examples/mobile.sh":    {shows: []string{`"state":2`, "Operation-Status: succeeded", `"state":5`, `"tx_id"`, "the-shops-phone"}},
 	"deploy/examples/invoicer.sh":  {shows: []string{"/i/", `"paymentStatus":"HOLDED"`, `"reversedAmount":4000`, `"captured":true`, "receipt: 200 application/pdf", "Webhook-Signature"}},
