@@ -38,7 +38,9 @@ var load = sync.OnceValues(func() (document, error) {
 		return document{}, fmt.Errorf("load the document: %w", err)
 	}
 	for _, path := range all.Paths.Map() {
-		path.Servers = nil // in tests everything is at some address of its own
+		if len(path.Servers) > 0 {
+			path.Servers = openapi3.Servers{{URL: "/"}} // in tests everything is at some address of its own
+		}
 	}
 	known, err := newSchemas(all)
 	if err != nil {
@@ -73,6 +75,9 @@ func (e exchange) check(d document) error {
 	}
 	if err != nil {
 		return err
+	}
+	if e.status == http.StatusNotFound && len(route.PathItem.Servers) > 0 {
+		return nil // it is another server's
 	}
 	documented := route.Operation.Responses.Status(e.status)
 	if documented == nil {
