@@ -31,6 +31,7 @@ func welcome(env map[string]string) string {
 		{"invoicer API, payment page", "http://127.0.0.1:8000", "clientId 1, demo-secret; cards 4111111111111111 (good), 4000000000003220 (3-D Secure, 1234)"},
 		{"recharge API", "http://127.0.0.1:8000", "client demo, demo-secret; user demo, PIN 1234 or demo-password"},
 		{"", "", "user clerk, PIN 4321, may only look at the providers"},
+		{"every call, to try", "http://127.0.0.1:8000/docs", ""},
 		{"card acquirer", "http://127.0.0.1:8090/acquirer/operations", "what it did; /acquirer/faults makes it fail"},
 		{"mail inbox", "http://127.0.0.1:8090/mail/messages", "SMTP on 127.0.0.1:8091"},
 		{"pushes", "http://127.0.0.1:8090/fcm/messages", "what FCM was sent for phones with a push_token"},
