@@ -200,6 +200,15 @@ func TestACallThatCameTooLateIsNotMade(t *testing.T) {
 	p := db.Paid(db.ShopInvoice(db.Shop(), ofType(store.Hold)))
 	complete := db.PaymentCommand(store.PaymentComplete, p, 0)
 	db.Exec("UPDATE payments SET status = 'CANCELED', payment_status = 'CANCELED', expires_at = NULL WHERE id = $1", p.ID)
+	db.Exec(`WITH canceled AS (
+			INSERT INTO operations (id, type, resource, status, attempts, due_at, finished_at)
+			VALUES (new_id(), 'payment.cancel', $1, 'succeeded', 1, now(), now())
+			RETURNING id
+		)
+		INSERT INTO acquirer_intents (id, operation_id, payment_id, call, amount, commission, state, leased_until, finished_at)
+		SELECT new_id(), c.id, p.id, 'void', p.held, p.commission, 'approved', now(), now()
+		FROM canceled c, payments p
+		WHERE p.id = $1`, p.ID)
 	db.Exec(`INSERT INTO events (id, type, client_id, resource, body)
 		SELECT n.id, 'payment.canceled', $1, $2, '{"id":"' || n.id || '","type":"payment.canceled","data":{"paymentStatus":"CANCELED"}}'
 		FROM (SELECT new_id() AS id OFFSET 0) n`, p.Client, p.ID)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/quittance/quittance/api/apitest"
 	"github.com/quittance/quittance/store"
+	"github.com/quittance/quittance/workers/acquirer/acquirertest"
 )
 
 // shop is a shop that calls the invoicer API.
@@ -244,11 +245,16 @@ func TestSystemEveryStatusOfACardPaymentIsReached(t *testing.T) {
 		{name: "unknown, and not charged", card: cutBefore, status: "CANCELED", paymentStatus: "REJECTED"},
 	} {
 		t.Run(name(story.name), func(t *testing.T) {
+			known, unknown := make(chan struct{}), story.card == cutAfterCharging || story.card == cutBefore
+			if unknown { // for as long as the acquirer says nothing
+				o.acquirer.Fault(acquirertest.Fault{Call: "inquire", Kind: acquirertest.Delay, Until: known, Times: 100})
+			}
 			invoice := o.invoice(story.invoice)
 			payment, _ := o.pay(invoice, o.card(story.card), nil)
-			if story.card == cutAfterCharging || story.card == cutBefore {
+			if unknown {
 				o.becomes(invoice, "PENDING")
 			}
+			close(known)
 			if story.then != nil {
 				if a := story.then(invoice, payment); !succeeded(a) {
 					t.Fatalf("the command was answered %s", a)

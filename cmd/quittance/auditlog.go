@@ -33,7 +33,7 @@ change itself, and is kept for good.`,
 				err = errors.Join(err, errors.New("--limit: at least 1"))
 			}
 			if err != nil {
-				return err
+				return misused(err)
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
 				acts, err := s.AuditLog(cmd.Context(), f)

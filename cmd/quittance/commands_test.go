@@ -175,7 +175,7 @@ func TestCommandsAnswerInJSON(t *testing.T) {
 	account := db.Account(0)
 	db.Provider("external", nil)
 	for _, tt := range []struct{ line, want string }{
-		{"migrate", `{"applied":[]}`},
+		{"migrate", `{"applied":[],"granted":[]}`},
 		{"demo", `{"loaded":true}`},
 		{
 			"open-balance --account " + account.Number + " --amount 1050 --currency 810 --reference 7c9e6679-7425-40de-944b-e07fc1f90ae7",

@@ -71,7 +71,7 @@ func (o *operator) listDead() *cobra.Command {
 				err = errors.Join(err, errors.New("--limit: at least 1"))
 			}
 			if err != nil {
-				return err
+				return misused(err)
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
 				letters, err := s.DeadLetters(cmd.Context(), filter)
@@ -133,7 +133,7 @@ func (o *operator) onLetter(cmd *cobra.Command, do func(*cobra.Command, *store.S
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		id, err := letterOf(args[0])
 		if err != nil {
-			return err
+			return misused(err)
 		}
 		return o.withStore(cmd.Context(), func(s *store.Store) error {
 			d, err := s.DeadLetter(cmd.Context(), id)

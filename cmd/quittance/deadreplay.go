@@ -44,27 +44,27 @@ what it was asked before.`,
   quittance dead replay --queue callbacks.retry --since 24h --dry-run
   quittance dead replay --text "connection refused" --rate 20
   quittance dead replay --everything`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			filter, err := f.filter()
-			if err == nil {
+			ids, wrong := lettersOf(args)
+			if err = errors.Join(err, wrong); err == nil {
 				err = chosenBy(cmd, args, "queue", "reason", "text", "since", "until", "everything")
 			}
 			if err == nil && (r.rate < 0 || r.rate > 10_000) {
 				err = errors.New("--rate: from 1 to 10000 a second; 0 for as fast as it goes")
 			}
 			if err != nil {
-				return err
+				return misused(err)
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
 				r.resolve = func(ctx context.Context, ids []int64) ([]store.DeadOutcome, error) {
 					return s.ReplayDeadLetters(ctx, ids, store.Rehearsal(r.dry))
 				}
-				ids, err := lettersOf(args)
-				if err == nil && len(args) == 0 {
-					ids, err = s.UnresolvedLetters(cmd.Context(), filter)
-				}
-				if err != nil {
-					return err
+				if len(args) == 0 {
+					if ids, err = s.UnresolvedLetters(cmd.Context(), filter); err != nil {
+						return err
+					}
 				}
 				return errors.Join(r.run(cmd.Context(), "replay", ids), r.show(cmd, &format), r.refused())
 			})
@@ -125,7 +125,7 @@ in the audit log.`,
 				err = errors.Join(err, errors.New("--reason: say why, for whoever looks at it later"))
 			}
 			if err != nil {
-				return err
+				return misused(err)
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
 				r.resolve = func(ctx context.Context, ids []int64) ([]store.DeadOutcome, error) {

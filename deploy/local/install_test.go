@@ -63,21 +63,21 @@ func TestInstallTools(t *testing.T) {
 		"with apt-get": {
 			tools: []string{"apt-get", "service", "update-rc.d"},
 			want: []string{
-				"apt-get update", "apt-get install -y --no-install-recommends chromium poppler-utils prometheus",
+				"apt-get update", "apt-get install -y --no-install-recommends chromium python3 php-cli poppler-utils prometheus",
 				"service prometheus stop", "update-rc.d prometheus disable",
 			},
 		},
 		"what starts no service": {
-			tools: []string{"apt-get", "promtool", "chromium"},
+			tools: []string{"apt-get", "promtool", "chromium", "python3", "php"},
 			want:  []string{"apt-get update", "apt-get install -y --no-install-recommends poppler-utils"},
 		},
 		"a service that cannot be stopped": {
-			tools: []string{"apt-get", "pdftotext", "chromium"}, fails: true,
+			tools: []string{"apt-get", "pdftotext", "chromium", "python3", "php"}, fails: true,
 			want: []string{"apt-get update", "apt-get install -y --no-install-recommends prometheus"},
 		},
-		"with brew":                {tools: []string{"brew"}, want: []string{"brew install chromium poppler prometheus"}},
-		"only what is missing":     {tools: []string{"brew", "pdftotext", "promtool"}, want: []string{"brew install chromium"}},
-		"where nothing is missing": {tools: []string{"apt-get", "chromium-browser", "pdftotext", "promtool"}},
+		"with brew":                {tools: []string{"brew"}, want: []string{"brew install chromium python php poppler prometheus"}},
+		"only what is missing":     {tools: []string{"brew", "pdftotext", "promtool", "python3", "php"}, want: []string{"brew install chromium"}},
+		"where nothing is missing": {tools: []string{"apt-get", "chromium-browser", "pdftotext", "promtool", "python3", "php"}},
 		"nothing to install with":  {fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -84,16 +84,16 @@ func (w *worker) watchQueues(ctx context.Context) error {
 	return nil
 }
 
-// watchBooks shows what the database says while this process keeps the watch. A connection that
-// is lost is an error of the worker, which is started again.
+// watchBooks shows what the database says while this process keeps the watch. A database that is
+// away is asked again, as often as a watch that another process keeps.
 func (w *worker) watchBooks(ctx context.Context) error {
 	for ctx.Err() == nil {
 		watch, err := w.books.KeepWatch(ctx)
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
-		if watch != nil {
+		switch {
+		case err == nil && watch != nil:
 			w.keep(ctx, watch)
+		case err != nil && ctx.Err() == nil:
+			w.log.Warn("watch not begun", "error", err)
 		}
 		pause(ctx, time.Now().Add(w.often), nil)
 	}
