@@ -101,6 +101,16 @@ func TestTheExitCodeSaysWhatHappened(t *testing.T) {
 		{"voucher --amount x --currency RUR", exitUsage},
 		{"open-balance --account x --amount 0 --currency 810 --reference 7c9e6679-7425-40de-944b-e07fc1f90ae7", exitUsage},
 		{"audit --nope", exitUsage},
+		{"audit log --limit 0", exitUsage},
+		{"audit log --since nope", exitUsage},
+		{"dead show 17", exitFailed},
+		{"dead show nope", exitUsage},
+		{"dead list --until nope", exitUsage},
+		{"dead list --limit 0", exitUsage},
+		{"dead replay", exitUsage},
+		{"dead replay nope", exitUsage},
+		{"dead replay --everything --rate -1", exitUsage},
+		{"dead drop nope --reason test", exitUsage},
 	} {
 		out, err := operate(t, db.URL, strings.Fields(tt.line)...)
 		if got := exitCode(err); got != tt.want {
