@@ -122,7 +122,7 @@ func printable(text string) string {
 func letterOf(text string) (int64, error) {
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id < 1 {
-		return 0, fmt.Errorf("%q: a dead letter's id is a number, as quittance dead list shows it", text)
+		return 0, misused(fmt.Errorf("%q: a dead letter's id is a number, as quittance dead list shows it", text))
 	}
 	return id, nil
 }
@@ -165,31 +165,38 @@ func (o *operator) showDead() *cobra.Command {
 
 // shownLetter is a dead letter in JSON. A body that is no text is shown in base64.
 type shownLetter struct {
-	ID         int64                 `json:"id"`
-	DiedAt     time.Time             `json:"diedAt"`
-	Queue      string                `json:"queue"`
-	Type       string                `json:"type"`
-	MessageID  string                `json:"messageId"`
-	PropertyID string                `json:"propertyMessageId,omitempty"`
-	Seq        int64                 `json:"seq"`
-	Operation  string                `json:"operationId,omitempty"`
-	Reason     string                `json:"reason"`
-	Error      string                `json:"error"`
-	TraceID    string                `json:"traceId,omitempty"`
-	Attempts   []store.AttemptRecord `json:"attempts"`
-	Headers    map[string]any        `json:"headers"`
-	Body       string                `json:"body,omitempty"`
-	BodyBase64 []byte                `json:"bodyBase64,omitempty"`
-	ResolvedAt *time.Time            `json:"resolvedAt,omitempty"`
-	Resolution string                `json:"resolution,omitempty"`
-	ResolvedBy string                `json:"resolvedBy,omitempty"`
-	Note       string                `json:"note,omitempty"`
+	ID         int64          `json:"id"`
+	DiedAt     time.Time      `json:"diedAt"`
+	Queue      string         `json:"queue"`
+	Type       string         `json:"type"`
+	MessageID  string         `json:"messageId"`
+	PropertyID string         `json:"propertyMessageId,omitempty"`
+	Seq        int64          `json:"seq"`
+	Operation  string         `json:"operationId,omitempty"`
+	Reason     string         `json:"reason"`
+	Error      string         `json:"error"`
+	TraceID    string         `json:"traceId,omitempty"`
+	Attempts   []shownFailure `json:"attempts"`
+	Headers    map[string]any `json:"headers"`
+	Body       string         `json:"body,omitempty"`
+	BodyBase64 []byte         `json:"bodyBase64,omitempty"`
+	ResolvedAt *time.Time     `json:"resolvedAt,omitempty"`
+	Resolution string         `json:"resolution,omitempty"`
+	ResolvedBy string         `json:"resolvedBy,omitempty"`
+	Note       string         `json:"note,omitempty"`
+}
+
+// shownFailure is a failed attempt in JSON.
+type shownFailure struct {
+	Attempt  int       `json:"attempt"`
+	Error    string    `json:"error"`
+	FailedAt time.Time `json:"failedAt"`
 }
 
 func letterInJSON(d store.DeadLetterRecord) shownLetter {
 	shown := shownLetter{
 		ID: d.ID, DiedAt: d.DiedAt.UTC(), Queue: d.Queue, Type: d.Type, MessageID: d.MessageID, PropertyID: d.PropertyID, Seq: d.Seq,
-		Reason: d.Reason, Error: d.Error, TraceID: d.TraceID, Attempts: d.Attempts, Headers: d.Headers,
+		Reason: d.Reason, Error: d.Error, TraceID: d.TraceID, Attempts: failuresInJSON(d.Attempts), Headers: d.Headers,
 		ResolvedAt: inUTC(d.ResolvedAt), Resolution: string(d.Resolution), ResolvedBy: d.ResolvedBy, Note: d.Note,
 	}
 	if !d.Operation.IsZero() {
@@ -199,6 +206,14 @@ func letterInJSON(d store.DeadLetterRecord) shownLetter {
 		shown.Body = string(d.Body)
 	} else {
 		shown.BodyBase64 = d.Body
+	}
+	return shown
+}
+
+func failuresInJSON(attempts []store.AttemptRecord) []shownFailure {
+	shown := make([]shownFailure, len(attempts))
+	for i, a := range attempts {
+		shown[i] = shownFailure{Attempt: a.Attempt, Error: a.Error, FailedAt: a.FailedAt.UTC()}
 	}
 	return shown
 }
@@ -242,10 +257,10 @@ func (d shownLetter) resolved() string {
 	return strings.TrimSpace(d.Resolution + " by " + d.ResolvedBy + " at " + timeOrNothing(d.ResolvedAt) + ". " + d.Note)
 }
 
-func historyTable(all []store.AttemptRecord) string {
+func historyTable(all []shownFailure) string {
 	t := plainTable("failed at", "attempt", "error")
 	for _, a := range all {
-		t.AppendRow(table.Row{a.FailedAt.UTC().Format(shownTime), a.Attempt, printable(a.Error)})
+		t.AppendRow(table.Row{a.FailedAt.Format(shownTime), a.Attempt, printable(a.Error)})
 	}
 	return t.Render()
 }

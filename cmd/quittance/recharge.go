@@ -51,7 +51,7 @@ the note, until somebody finds out whose it is. A recharge is paid late once.`,
 					return fmt.Errorf("recharge %s of %s: %w", recharge, provider, err)
 				}
 				return format.show(cmd, "accepted: operation "+operation.String()+" moves the money to suspense", struct {
-					Operation store.OperationID `json:"operation"`
+					Operation store.OperationID `json:"operationId"`
 				}{operation})
 			})
 		},

@@ -200,14 +200,14 @@ func userTable(users []store.User) string {
 
 // shownUser is a user in JSON. Of what he logs in with it says only what there is.
 type shownUser struct {
-	ID       int64     `json:"id"`
-	Name     string    `json:"name"`
-	Card     bool      `json:"card"`
-	PIN      bool      `json:"pin"`
-	Password bool      `json:"password"`
-	Rights   []string  `json:"rights"`
-	Disabled bool      `json:"disabled"`
-	MadeAt   time.Time `json:"made_at"`
+	ID        int64     `json:"id"`
+	Name      string    `json:"name"`
+	Card      bool      `json:"card"`
+	PIN       bool      `json:"pin"`
+	Password  bool      `json:"password"`
+	Rights    []string  `json:"rights"`
+	Disabled  bool      `json:"disabled"`
+	CreatedAt time.Time `json:"createdAt"`
 }
 
 func usersInJSON(users []store.User) []shownUser {
