@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,14 +12,14 @@ import (
 )
 
 func (o *operator) settings() *cobra.Command {
-	format := pageFormat("text")
+	format := pageFormat{"text"}
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Show every variable that api, worker, quittance and sandbox read, with default and meaning",
 		Long: `Show every variable that api, worker, quittance and sandbox read: its type, its default and what
 it means. No value of this environment is shown, and no server is asked.
 
-Whatever is not a path may also stand in a file that NAME_FILE names.`,
+But for paths and QUITTANCE_ENV a value may also stand in a file that NAME_FILE names.`,
 		Example: `  quittance config
   quittance config -o json
   quittance config -o markdown > deploy/docs/configuration.md`,
@@ -31,39 +30,28 @@ Whatever is not a path may also stand in a file that NAME_FILE names.`,
 	return cmd
 }
 
-// pageFormat is how the variables are shown: to people, to programs, or as the page of the
-// documentation.
-type pageFormat string
-
-// String, Type and Set make it a flag.
-func (f *pageFormat) String() string { return string(*f) }
-
-// Type names the value in the help.
-func (f *pageFormat) Type() string { return "format" }
+// pageFormat is an outputFormat that is also the page of the documentation.
+type pageFormat struct{ outputFormat }
 
 // Set takes the three only.
 func (f *pageFormat) Set(text string) error {
-	if text != "text" && text != "json" && text != "markdown" {
+	if text != "markdown" && f.outputFormat.Set(text) != nil {
 		return errors.New("must be text, json or markdown")
 	}
-	*f = pageFormat(text)
+	f.outputFormat = outputFormat(text)
 	return nil
 }
 
 func (f *pageFormat) show(cmd *cobra.Command) error {
-	switch *f {
-	case "json":
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(settings.Variables())
-	case "markdown":
+	if f.outputFormat == "markdown" {
 		_, err := fmt.Fprint(cmd.OutOrStdout(), settings.Markdown())
 		return err
 	}
-	var list strings.Builder
+	var list []string
 	for _, v := range settings.Variables() {
-		list.WriteString(described(v))
+		list = append(list, described(v))
 	}
-	_, err := fmt.Fprint(cmd.OutOrStdout(), list.String())
-	return err
+	return f.outputFormat.show(cmd, strings.Join(list, "\n"), settings.Variables())
 }
 
 // described is a variable as a terminal shows it.
@@ -77,5 +65,5 @@ func described(v settings.Variable) string {
 	}
 	readers := "read by " + strings.Join(v.ReadBy, ", ")
 	meaning := strings.ReplaceAll(text.WrapSoft(v.Meaning, 92), "\n", "\n    ")
-	return v.Name + "\n    " + about + "; " + readers + "\n    " + meaning + "\n"
+	return v.Name + "\n    " + about + "; " + readers + "\n    " + meaning
 }
