@@ -6,7 +6,7 @@ import (
 )
 
 // Others are the variables that are read by what Quittance is built on.
-const Others = "`OTEL_EXPORTER_OTLP_ENDPOINT` and the other standard `OTEL_*` variables are those of OpenTelemetry, `PG*` those of PostgreSQL's clients, and " +
+const Others = "`OTEL_EXPORTER_OTLP_ENDPOINT` and the other standard `OTEL_*` variables are those of OpenTelemetry, as [tracing](tracing.md) has them, `PG*` those of PostgreSQL's clients, and " +
 	"`GOOGLE_APPLICATION_CREDENTIALS` is Google's: see their own documentation."
 
 const head = `# Configuration
@@ -16,8 +16,8 @@ const head = `# Configuration
 All settings come from the environment. One environment may serve all commands: each reads its own variables. A variable
 ` + "`QUITTANCE_…`" + ` that no command knows is an error, and all problems are reported at once, before anything is opened.
 
-The value of any variable below, but for paths, may stand in a file: ` + "`NAME_FILE`" + ` names it, and line ends at its end are
-dropped. To set both is an error. That is how secrets are mounted:
+The value of any variable below, but for paths and ` + "`QUITTANCE_ENV`" + `, may stand in a file: ` + "`NAME_FILE`" + ` names it, and line
+ends at its end are dropped. To set both is an error. That is how secrets are mounted:
 
 ` + "```sh" + `
 QUITTANCE_SECRET_KEY_FILE=/run/secrets/secret_key DATABASE_URL_FILE=/run/secrets/database_url api

@@ -44,6 +44,7 @@ func TestAVariableThatNoCommandKnowsIsAnError(t *testing.T) {
 		"another word":                            {"QUITTANCE_SECRET=x", "is it QUITTANCE_SECRET_KEY?"},
 		"a file, misspelt":                        {"QUITTANCE_SECRET_KY_FILE=/x", "is it QUITTANCE_SECRET_KEY_FILE?"},
 		"the file of a path":                      {"QUITTANCE_FCM_CREDENTIALS_FILE=/x", "is it QUITTANCE_FCM_CREDENTIALS?"},
+		"the file of the environment":             {"QUITTANCE_ENV_FILE=/x", "is it QUITTANCE_ENV?"},
 		"set to nothing":                          {"QUITTANCE_NOPE=", "QUITTANCE_NOPE"},
 		"a port that no link of Kubernetes sets":  {"QUITTANCE_API_PORT=8000", "QUITTANCE_API_PORT"},
 		"one of the worker's, of which it is not": {"QUITTANCE_SMTP_URL=smtp://mail", ""},

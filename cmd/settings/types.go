@@ -8,7 +8,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Environment says what an installation is for.
+// Environment says what an installation is for. It has no …_FILE: it decides on more than settings,
+// and what asks for it before they are read would take a production for none.
 type Environment string
 
 // Production is where nothing of development may be.

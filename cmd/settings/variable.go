@@ -68,7 +68,9 @@ func variablesOf(settings any) []field {
 	return all
 }
 
-func (f field) fromFile() bool { return f.of != reflect.TypeFor[Path]() }
+func (f field) fromFile() bool {
+	return f.of != reflect.TypeFor[Path]() && f.of != reflect.TypeFor[Environment]()
+}
 
 // kinds says what a value is. A type that is not here has its kind's name.
 var kinds = map[string]string{
