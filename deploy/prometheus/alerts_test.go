@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goccy/go-yaml"
+	"sigs.k8s.io/yaml"
 )
 
 const runbooks = "https://github.com/quittance/quittance/blob/main/deploy/docs/runbooks.md#"
@@ -45,7 +45,7 @@ func alerts(t *testing.T) []alert {
 // read reads YAML that has no fields but those of into.
 func read(t *testing.T, file string, into any) {
 	t.Helper()
-	if err := yaml.UnmarshalWithOptions([]byte(text(t, file)), into, yaml.Strict()); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(text(t, file)), into); err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
 }
@@ -127,16 +127,16 @@ func TestRunbooksLinkToEachOther(t *testing.T) {
 func TestEveryAlertIsTriedBothWays(t *testing.T) {
 	t.Parallel()
 	var file struct {
-		RuleFiles          []string `yaml:"rule_files"`
-		EvaluationInterval string   `yaml:"evaluation_interval"`
+		RuleFiles          []string `json:"rule_files"`
+		EvaluationInterval string   `json:"evaluation_interval"`
 		Tests              []struct {
 			Name, Interval string
-			InputSeries    []struct{ Series, Values string } `yaml:"input_series"`
+			InputSeries    []struct{ Series, Values string } `json:"input_series"`
 			Tries          []struct {
-				EvalTime  string `yaml:"eval_time"`
+				EvalTime  string `json:"eval_time"`
 				Alertname string
-				Fires     []any `yaml:"exp_alerts"`
-			} `yaml:"alert_rule_test"`
+				Fires     []any `json:"exp_alerts"`
+			} `json:"alert_rule_test"`
 		}
 	}
 	read(t, "alerts_test.yaml", &file)

@@ -110,11 +110,11 @@ func TestPanelsDoNotOverlap(t *testing.T) {
 func TestGrafanaFindsWhatIsProvisioned(t *testing.T) {
 	t.Parallel()
 	var sources struct {
-		Version     int `yaml:"apiVersion"`
+		Version     int `json:"apiVersion"`
 		Datasources []struct {
 			Name, Type, UID, Access, URL string
-			IsDefault                    bool              `yaml:"isDefault"`
-			JSON                         map[string]string `yaml:"jsonData"`
+			IsDefault                    bool              `json:"isDefault"`
+			JSON                         map[string]string `json:"jsonData"`
 		}
 	}
 	read(t, "../grafana/provisioning/datasources/prometheus.yaml", &sources)
@@ -122,10 +122,10 @@ func TestGrafanaFindsWhatIsProvisioned(t *testing.T) {
 		t.Errorf("the data sources are %+v", sources.Datasources)
 	}
 	var providers struct {
-		Version   int `yaml:"apiVersion"`
+		Version   int `json:"apiVersion"`
 		Providers []struct {
 			Name, Folder, Type string
-			AllowUIUpdates     bool `yaml:"allowUiUpdates"`
+			AllowUIUpdates     bool `json:"allowUiUpdates"`
 			Options            struct{ Path string }
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goccy/go-yaml"
+	"sigs.k8s.io/yaml"
 )
 
 // promtool runs Prometheus' own judge on files of here. It is skipped only where there is none.
@@ -39,7 +39,10 @@ func TestPrometheusTakesItsConfiguration(t *testing.T) {
 // Each query is made a recording rule, for promtool to parse.
 func TestEveryPanelsQueryIsPromQL(t *testing.T) {
 	t.Parallel()
-	type rule struct{ Record, Expr string }
+	type rule struct {
+		Record string `json:"record"`
+		Expr   string `json:"expr"`
+	}
 	var rules []rule
 	for _, p := range readDashboard(t).Panels {
 		for _, q := range p.Targets {
@@ -48,8 +51,8 @@ func TestEveryPanelsQueryIsPromQL(t *testing.T) {
 		}
 	}
 	type group struct {
-		Name  string
-		Rules []rule
+		Name  string `json:"name"`
+		Rules []rule `json:"rules"`
 	}
 	file, err := yaml.Marshal(map[string]any{"groups": []group{{"panels", rules}}})
 	if err != nil {
