@@ -26,7 +26,7 @@ func (a *Attempts) begin(ctx context.Context, m queue.Message, ref store.Ref) (c
 	ctx, span := m.BeginSpan(ctx, a.tracer)
 	header := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, header)
-	ref.Trace = header["traceparent"]
+	ref.Trace = header[queue.HeaderTrace]
 	return ctx, attempt{Ref: ref, span: span}
 }
 

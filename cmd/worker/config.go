@@ -26,6 +26,25 @@ func readConfig(environ map[string]string) (config, error) {
 	return cfg, errors.Join(err, badAcquirer, badMailer, cfg.fcm().Check(), cfg.Refused())
 }
 
+// outside is whom workers call.
+type outside struct {
+	bank   *acquirer.Client
+	mailer *receipt.Mailer // nil: mail is off
+	pusher *push.Sender    // nil: pushes are off
+}
+
+// outside makes the clients of whom workers call.
+func (c config) outside(ctx context.Context) (o outside, err error) {
+	if o.bank, err = c.acquirer(); err != nil {
+		return o, err
+	}
+	if o.mailer, err = c.mailer(); err != nil {
+		return o, err
+	}
+	o.pusher, err = c.pusher(ctx)
+	return o, err
+}
+
 // fcm is as whom phones are told, and by way of what.
 func (c config) fcm() push.Config {
 	return push.Config{Credentials: string(c.FCMCredentials), Project: c.FCMProject, URL: c.FCMURL, Patience: c.FCMPatience}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/quittance/quittance/deploy/local"
@@ -15,7 +16,14 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], local.Environ(os.Environ())); err != nil {
+	environ, names := local.Environ(os.Environ()), os.Args[1:]
+	var err error
+	if slices.Equal(names, []string{"ready"}) {
+		err = ready(ctx, environ)
+	} else {
+		err = run(ctx, names, environ)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)
 		os.Exit(1)
 	}

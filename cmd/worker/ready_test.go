@@ -31,7 +31,7 @@ func TestItAsksTheOneThatRuns(t *testing.T) {
 				"QUITTANCE_SECRET_KEY":          strings.Repeat("A", 43) + "=",
 				"QUITTANCE_WORKER_MONITOR_ADDR": strings.TrimPrefix(monitor.URL, "http://"),
 			}
-			if err := run(t.Context(), []string{"ready"}, environ); (err == nil) != (c.answer == http.StatusOK) {
+			if err := ready(t.Context(), environ); (err == nil) != (c.answer == http.StatusOK) {
 				t.Errorf("answered %d: %v", c.answer, err)
 			}
 		})

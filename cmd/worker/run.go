@@ -41,18 +41,7 @@ func runTraced(ctx context.Context, names []string, environ map[string]string, s
 	if err != nil {
 		return err
 	}
-	if slices.Equal(names, []string{"ready"}) { // the health check of an image that has no shell
-		return workers.Ask(ctx, cfg.MonitorAddr, "/readyz")
-	}
-	bank, err := cfg.acquirer()
-	if err != nil {
-		return err
-	}
-	mailer, err := cfg.mailer()
-	if err != nil {
-		return err
-	}
-	pusher, err := cfg.pusher(ctx)
+	out, err := cfg.outside(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,19 +80,7 @@ func runTraced(ctx context.Context, names []string, environ map[string]string, s
 	books.OnOutbox(relayed.Wake)
 	defer workers.Begin(log, workers.Worker{Name: "relay", Run: relayed.Run})()
 
-	calling := card.Config{Timeout: cfg.AcquirerTimeout, NotifyURL: cfg.notifyURL()}
-	kinds := map[string][]workers.Worker{
-		"payment":    {payment.New(books, consuming, log, m.workers)},
-		"card":       {card.New(books, bank, calling, consuming, log, m.workers, m.card)},
-		"recharge":   {recharge.New(books, consuming, log, m.workers)},
-		"callback":   callback.New(books, cfg.callback(), consuming, log, m.workers, m.callback),
-		"receipt":    {receipt.New(books, mailer, consuming, log, m.workers)},
-		"push":       {push.New(books, pusher, consuming, log, m.workers, m.push)},
-		"schedule":   {schedule.New(books, consuming, log, m.schedule)},
-		"deadletter": deadletter.New(books, consuming, log, m.deadletter),
-		"gauge":      gauge.New(books, consuming, log, m.gauge),
-	}
-	chosen, err := choose(kinds, names)
+	chosen, err := choose(kinds(cfg, books, out, consuming, log, m), names)
 	if err != nil {
 		return err
 	}
@@ -119,6 +96,22 @@ func runTraced(ctx context.Context, names []string, environ map[string]string, s
 	log.Info("worker runs", "workers", len(chosen))
 	workers.Run(ctx, log, chosen...)
 	return nil
+}
+
+// kinds builds all workers, by the names that a command line has for them.
+func kinds(cfg config, books *store.Store, out outside, consuming *queue.Connection, log *slog.Logger, m *metrics) map[string][]workers.Worker {
+	calling := card.Config{Timeout: cfg.AcquirerTimeout, NotifyURL: cfg.notifyURL()}
+	return map[string][]workers.Worker{
+		"payment":    {payment.New(books, consuming, log, m.workers)},
+		"card":       {card.New(books, out.bank, calling, consuming, log, m.workers, m.card)},
+		"recharge":   {recharge.New(books, consuming, log, m.workers)},
+		"callback":   callback.New(books, cfg.callback(), consuming, log, m.workers, m.callback),
+		"receipt":    {receipt.New(books, out.mailer, consuming, log, m.workers)},
+		"push":       {push.New(books, out.pusher, consuming, log, m.workers, m.push)},
+		"schedule":   {schedule.New(books, consuming, log, m.schedule)},
+		"deadletter": deadletter.New(books, consuming, log, m.deadletter),
+		"gauge":      gauge.New(books, consuming, log, m.gauge),
+	}
 }
 
 // choose picks the named kinds of workers, or all of them.
@@ -148,4 +141,14 @@ func connected(p *queue.Publisher, c *queue.Connection) error {
 		return errNotConnected
 	}
 	return nil
+}
+
+// ready asks the worker of the same environment whether it is ready: the health check of its
+// image, which has no shell.
+func ready(ctx context.Context, environ map[string]string) error {
+	cfg, err := readConfig(environ)
+	if err != nil {
+		return err
+	}
+	return workers.Ask(ctx, cfg.MonitorAddr, "/readyz")
 }
