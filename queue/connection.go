@@ -99,17 +99,11 @@ func (c *Connection) Depth(ctx context.Context, queue string) (int, error) {
 	if e == nil {
 		return 0, fmt.Errorf("depth of %s: %w", queue, ErrNotConnected)
 	}
-	var depth int
-	// On a channel to be thrown away: asking for a queue that is missing closes it.
-	err := e.once(ctx, func(ch *amqp.Channel) error {
-		found, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
-		depth = found.Messages
-		return err
-	})
+	found, err := e.levels(ctx, []string{queue})
 	if err != nil {
 		return 0, fmt.Errorf("depth of %s: %w", queue, err)
 	}
-	return depth, nil
+	return found[0].Messages, nil
 }
 
 // runEpoch lives through one epoch: connect, declare, be there for the others, and end

@@ -40,6 +40,7 @@ func (c *Connection) Levels(ctx context.Context, queues ...string) ([]Level, err
 // levels asks for one level after the other until a queue is missing.
 func (e *epoch) levels(ctx context.Context, queues []string) ([]Level, error) {
 	var found []Level
+	// On a channel to be thrown away: asking for a queue that is missing closes it.
 	err := e.once(ctx, func(ch *amqp.Channel) error {
 		for _, name := range queues {
 			q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Others are the variables that are read by what Quittance is built on.
-const Others = "`OTEL_EXPORTER_OTLP_ENDPOINT` and the other standard `OTEL_*` variables are those of OpenTelemetry, as [tracing](tracing.md) has them, `PG*` those of PostgreSQL's clients, and " +
+// others are the variables that are read by what Quittance is built on.
+const others = "`OTEL_EXPORTER_OTLP_ENDPOINT` and the other standard `OTEL_*` variables are those of OpenTelemetry, as [tracing](tracing.md) has them, `PG*` those of PostgreSQL's clients, and " +
 	"`GOOGLE_APPLICATION_CREDENTIALS` is Google's: see their own documentation."
 
 const head = `# Configuration
@@ -36,7 +36,7 @@ func Markdown() string {
 	for _, v := range Variables() {
 		fmt.Fprintf(&page, "| `%s` | %s | %s | %s | %s |\n", v.Name, v.Type, v.otherwise(), v.Meaning, v.readers())
 	}
-	page.WriteString("\n" + Others + "\n")
+	page.WriteString("\n" + others + "\n")
 	return page.String()
 }
 
