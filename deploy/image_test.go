@@ -89,9 +89,6 @@ func checkServed(t *testing.T, program string, s instructions.Stage) {
 			listens = append(listens, v.fallback[strings.LastIndex(v.fallback, ":")+1:])
 		}
 	}
-	if program == "sandbox" {
-		listens = []string{"8090", "8091"} // as its documentation says
-	}
 	for _, e := range of[*instructions.ExposeCommand](s) {
 		ports = append(ports, e.Ports...)
 	}
