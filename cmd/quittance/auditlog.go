@@ -28,11 +28,7 @@ change itself, and is kept for good.`,
 		Args:    cobra.NoArgs,
 		PreRunE: nothingEmpty,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := errors.Join(timeFlag("--since", since, &f.Since), timeFlag("--until", until, &f.Until))
-			if f.Limit < 1 {
-				err = errors.Join(err, errors.New("--limit: at least 1"))
-			}
-			if err != nil {
+			if err := errors.Join(timeFlag("--since", since, &f.Since), timeFlag("--until", until, &f.Until)); err != nil {
 				return misused(err)
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {

@@ -92,7 +92,7 @@ func (o *operator) listCallbacks() *cobra.Command {
 	flags.StringVar(&f.kind, "type", "", "only those of this event type")
 	flags.StringVar(&f.status, "status", "", theStatuses)
 	flags.BoolVar(&f.held, "held", false, "only those that are held until their endpoint is enabled")
-	flags.IntVar(&f.limit, "limit", 50, "how many")
+	limitFlag(cmd, &f.limit)
 	flags.StringVar(&f.before, "before", "", "only those that are older than the one with this id")
 	format.flag(cmd)
 	return cmd
@@ -114,9 +114,6 @@ func (f *callbackFlags) filter() (store.CallbackFilter, error) {
 		timeFlag("--until", f.until, &filter.Until),
 	)
 	filter.Resource = resource
-	if f.limit < 1 {
-		err = errors.Join(err, errors.New("--limit: at least 1"))
-	}
 	return filter, err
 }
 

@@ -67,9 +67,6 @@ func (o *operator) listDead() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			filter, err := f.filter()
-			if f.Limit < 1 {
-				err = errors.Join(err, errors.New("--limit: at least 1"))
-			}
 			if err != nil {
 				return misused(err)
 			}

@@ -76,9 +76,6 @@ func (o *operator) listSuspense() *cobra.Command {
 		Example: "  quittance recharge suspense -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if page.Limit < 1 {
-				return misused(errors.New("--limit: at least 1"))
-			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
 				entries, err := s.Suspense(cmd.Context(), page)
 				if err != nil {
@@ -88,7 +85,7 @@ func (o *operator) listSuspense() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().IntVar(&page.Limit, "limit", 50, "how many")
+	limitFlag(cmd, &page.Limit)
 	cmd.Flags().Int64Var(&page.Before, "before", 0, "only those with a smaller transfer")
 	format.flag(cmd)
 	return cmd
