@@ -134,17 +134,25 @@ func (s *Store) Close() {
 	s.pool.Close()
 }
 
-const readySQL = `
-SELECT
-FROM outbox
-LIMIT 0`
+// schema is the newest migration, which this version's statements need.
+const schema = 11
 
-// Ready answers whether the database can be reached and has its schema.
+const readySQL = `
+SELECT coalesce(max(v.version_id), 0)
+FROM goose_db_version v`
+
+// Ready answers whether the database can be reached and has the schema that this version needs. A
+// worker takes no message before, since it would use up attempts at what cannot be done yet; a
+// later schema will do, since it only expands.
 func (s *Store) Ready(ctx context.Context) error {
 	ctx, cancel := reading(ctx)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, readySQL)
-	return unavailable(wrap("read the outbox", err))
+	var at int64
+	err := s.pool.QueryRow(ctx, readySQL).Scan(&at)
+	if err == nil && at < schema {
+		err = fmt.Errorf("%w: its schema is at %d, and this version needs %d: quittance migrate", ErrUnavailable, at, schema)
+	}
+	return unavailable(wrap("read the schema's version", err))
 }
 
 // Pool is for the collector of connection metrics, and for tests; nothing else queries
