@@ -72,3 +72,15 @@ func TestOnlyWhatAnOperatorDidIsInTheLog(t *testing.T) {
 		t.Errorf("%d acts are in the log", n)
 	}
 }
+
+// Of a name that cannot be stored nothing would be left, and the log says nothing of nobody.
+func TestAnOperatorHasAName(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"\xff\xfe", "\x00", " \xff"} {
+		s, err := store.Open(t.Context(), store.Config{URL: "postgres://127.0.0.1:1/none", Secret: storetest.Secret, Actor: name})
+		if err == nil {
+			s.Close()
+			t.Errorf("%q operates", name)
+		}
+	}
+}

@@ -80,6 +80,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	actor := clip(cfg.Actor, 255)
+	if cfg.Actor != "" && strings.TrimSpace(actor) == "" {
+		return nil, fmt.Errorf("the operator's name %q cannot be written down", cfg.Actor)
+	}
 	pc, err := pgxpool.ParseConfig(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
@@ -98,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("database: %w", err)
 	}
 
-	s := &Store{pool: pool, seal: sealer, grace: cfg.Grace, publicURL: cfg.PublicURL, actor: clip(cfg.Actor, 255), traced: cfg.Traces != nil}
+	s := &Store{pool: pool, seal: sealer, grace: cfg.Grace, publicURL: cfg.PublicURL, actor: actor, traced: cfg.Traces != nil}
 	if s.grace == 0 {
 		s.grace = 30 * time.Second
 	}
