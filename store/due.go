@@ -160,7 +160,7 @@ func lateIn(queue string) lateOperations {
 }
 
 const oldestUntriedSQL = `
-SELECT clock_timestamp() - o.created_at
+SELECT clock_timestamp() - greatest(o.created_at, o.due_at - @grace::interval)
 FROM operations o
 WHERE o.status IN ('accepted', 'running') AND o.attempts = 0 AND o.type = ANY(@types)
 ORDER BY o.due_at
@@ -173,13 +173,14 @@ const stragglers = 100
 
 // OldestUntried returns the age of the command that falls due first, stragglers aside, of
 // those that nobody has attempted yet and that are settled in sets; 0 where there is none.
-// Until something is enqueued again that is the oldest. Admission is decided by it.
+// Until something is enqueued again that is the oldest, and what was has waited since then: one
+// that died yesterday, and is replayed now, is no backlog. Admission is decided by it.
 func (s *Store) OldestUntried(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := reading(ctx)
 	defer cancel()
 	clients := []OperationType{InvoicePay, RechargeCommit, RechargeRollback}
 	var age time.Duration
-	err := s.pool.QueryRow(ctx, oldestUntriedSQL, pgx.NamedArgs{"types": clients, "past": stragglers}).Scan(&age)
+	err := s.pool.QueryRow(ctx, oldestUntriedSQL, pgx.NamedArgs{"types": clients, "past": stragglers, "grace": s.grace}).Scan(&age)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
 	}

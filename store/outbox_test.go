@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/quittance/quittance/store"
 	"github.com/quittance/quittance/store/storetest"
@@ -80,7 +81,7 @@ func TestTheGaugesSeeWhatWaits(t *testing.T) {
 	payer, shop := db.Account(1000), db.Account(0)
 	ref := db.Accepted(payer, shop, 1)
 	db.Exec(`INSERT INTO operations (id, type, resource, due_at) SELECT gen_random_uuid(), 'invoice.pay', gen_random_uuid(), now() FROM generate_series(1, 100)`)
-	db.Exec("UPDATE operations SET created_at = now() - interval '1 minute'")
+	db.Exec("UPDATE operations SET created_at = now() - interval '1 minute', due_at = now() - interval '59 seconds'")
 	db.Exec("UPDATE outbox SET created_at = now() - interval '1 minute'")
 
 	if age, err := db.OldestUntried(t.Context()); err != nil || age.Round(1e9).Seconds() < 60 {
@@ -97,5 +98,31 @@ func TestTheGaugesSeeWhatWaits(t *testing.T) {
 	db.Settle(ref)
 	if age, err := db.OldestUntried(t.Context()); err != nil || age != 0 {
 		t.Errorf("all is settled: %s, %v", age, err)
+	}
+}
+
+// An operator who replays what died yesterday must not have the API refuse what comes today.
+func TestWhatIsReplayedWaitsSinceItsReplay(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	db.Exec(`
+		WITH dead AS (
+			INSERT INTO operations (id, type, resource, status, error_code, due_at, created_at)
+			SELECT gen_random_uuid(), 'recharge.commit', gen_random_uuid(), 'dead', 'dead', now(), now() - interval '1 day'
+			FROM generate_series(1, 101)
+			RETURNING id
+		)
+		INSERT INTO dead_letters (queue, message_id, seq, type, reason, error, attempts, headers, body, trace_id)
+		SELECT 'recharges', d.id, 1, 'recharge.commit', 'rejected', '', '[]', '{}', '', ''
+		FROM dead d`)
+	letters, err := db.UnresolvedLetters(t.Context(), store.DeadFilter{Page: store.Page[int64]{Limit: 1000}})
+	if err != nil || len(letters) != 101 {
+		t.Fatalf("%d letters, %v", len(letters), err)
+	}
+	if _, err := db.ReplayDeadLetters(t.Context(), letters, store.ForReal); err != nil {
+		t.Fatal(err)
+	}
+	if age, err := db.OldestUntried(t.Context()); err != nil || age > time.Minute {
+		t.Errorf("the oldest untried is %s old, %v; want it to begin anew", age, err)
 	}
 }
