@@ -36,6 +36,8 @@ var (
 	ErrDeadLetterResolved = errors.New("the dead letter is resolved already")
 	// ErrOutcomeUnknown says that dropping it would be guessing.
 	ErrOutcomeUnknown = errors.New("the acquirer was asked, and nobody knows what it did: money may have moved. Replay it: the acquirer is then inquired about it, under the same id")
+	// ErrNoPublicURL says that the shop would be told, for good, of an address that is none.
+	ErrNoPublicURL = errors.New("its shop is told of it, with an address of the api, which QUITTANCE_PUBLIC_URL does not say")
 )
 
 // ReplayDeadLetters has the operations of dead letters run again, with all their attempts before
@@ -56,7 +58,7 @@ func (s *Store) ReplayDeadLetters(ctx context.Context, ids []int64, rehearsal Re
 // by card that was never asked for is rejected. An operation of which nobody knows what the
 // acquirer did is left alone; its outcome says ErrOutcomeUnknown. reason is kept.
 func (s *Store) DropDeadLetters(ctx context.Context, ids []int64, reason string, rehearsal Rehearsal) ([]DeadOutcome, error) {
-	outcomes, err := s.resolveDead(ctx, ids, rehearsal, deadCommand{how: Dropped, action: "dead.drop", note: reason, verdict: deadCase.drop, do: s.drop})
+	outcomes, err := s.resolveDead(ctx, ids, rehearsal, deadCommand{how: Dropped, action: "dead.drop", note: reason, verdict: s.mayDrop, do: s.drop})
 	return outcomes, unavailable(wrap("drop dead letters", err))
 }
 
@@ -193,6 +195,14 @@ func (c deadCase) drop() DeadOutcome {
 		return DeadOutcome{Refused: ErrOutcomeUnknown}
 	}
 	return DeadOutcome{Resolution: Dropped}
+}
+
+// mayDrop is drop, unless that tells a shop what this store does not know.
+func (s *Store) mayDrop(c deadCase) DeadOutcome {
+	if tells := c.moot() == "" && c.operation.kind == PaymentAuthorise; tells && !c.asked && s.publicURL == "" {
+		return DeadOutcome{Refused: ErrNoPublicURL}
+	}
+	return c.drop()
 }
 
 // moot says why nothing waits for the letter, or nothing where its operation is dead.

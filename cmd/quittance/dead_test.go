@@ -197,3 +197,27 @@ func TestWhatNobodyMeantIsRefused(t *testing.T) {
 		t.Error("what was refused has resolved something")
 	}
 }
+
+// The shop of a payment that is dropped is told of it, for good, with an address of the API.
+func TestADropTellsTheShopAnAddressOrIsRefused(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	_, never := db.CardPayment(db.ShopInvoice(db.Shop(), nil))
+	letter := idText(db.Dies(db.Ref(never.ID)))
+	drop := func(publicURL string) error {
+		_, err := operateIn(t, map[string]string{
+			"QUITTANCE_ENV": "production", "DATABASE_URL": db.URL, "QUITTANCE_PUBLIC_URL": publicURL,
+		}, "dead", "drop", letter, "--reason", "agreed with the shop")
+		return err
+	}
+	if err := drop(""); err == nil || !strings.Contains(err.Error(), "QUITTANCE_PUBLIC_URL") {
+		t.Errorf("it is dropped by somebody who does not know where the API is: %v", err)
+	}
+	if err := drop("https://pay.example.com"); err != nil {
+		t.Error(err)
+	}
+	if n := db.Count(`SELECT count(*) FROM events WHERE type = 'payment.rejected' AND body LIKE '%"receiptPath":"https://pay.example.com/%'`); n != 1 {
+		t.Errorf("%d events have the address", n)
+	}
+	db.CheckInvariants()
+}

@@ -104,7 +104,7 @@ func (o *operator) withStore(ctx context.Context, f func(*store.Store) error) er
 	if err != nil {
 		return err
 	}
-	s, err := store.Open(ctx, store.Config{URL: string(cfg.DatabaseURL), Secret: cfg.SecretKey, Actor: o.actor(cfg)})
+	s, err := store.Open(ctx, store.Config{URL: string(cfg.DatabaseURL), Secret: cfg.SecretKey, PublicURL: string(cfg.ToldURL()), Actor: o.actor(cfg)})
 	if err != nil {
 		return err
 	}

@@ -88,6 +88,7 @@ type Quittance struct {
 
 	DatabaseURL DatabaseURL  `env:"DATABASE_URL,required,notEmpty" doc:"PostgreSQL: postgres://user:password@host:5432/quittance?sslmode=verify-full; several hosts are allowed"`
 	SecretKey   store.Secret `env:"QUITTANCE_SECRET_KEY" doc:"what is stored encrypted is encrypted with it; the same for all commands, as openssl rand -base64 32 makes one"`
+	PublicURL   PublicURL    `env:"QUITTANCE_PUBLIC_URL" envDefault:"http://127.0.0.1:8000" doc:"of the api, as payers and the acquirer reach it; without a slash at its end"`
 	Operator    string       `env:"QUITTANCE_OPERATOR" doc:"who the audit log says did it; empty: the system's user@host"`
 }
 

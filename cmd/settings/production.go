@@ -38,9 +38,18 @@ func (s Sandbox) Refused() error {
 	return errors.New("QUITTANCE_ENV: there is no sandbox in production")
 }
 
+// ToldURL is the PublicURL that partners may be told: in production not the default's, which says
+// that nobody has set one. Most commands need none.
+func (q Quittance) ToldURL() PublicURL {
+	if q.Environment == Production && !q.PublicURL.encrypted() {
+		return ""
+	}
+	return q.PublicURL
+}
+
 func (c Cards) refused() error {
 	var page, acquirer error
-	if !strings.HasPrefix(string(c.PublicURL), "https://") {
+	if !c.PublicURL.encrypted() {
 		page = errors.New("QUITTANCE_PUBLIC_URL: in production it begins with https://, since payers type card numbers there")
 	}
 	if u, err := url.Parse(c.AcquirerURL); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {

@@ -81,3 +81,5 @@ func (p *PublicURL) UnmarshalText(text []byte) error {
 	*p = PublicURL(text)
 	return nil
 }
+
+func (p PublicURL) encrypted() bool { return strings.HasPrefix(string(p), "https://") }
