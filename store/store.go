@@ -127,6 +127,9 @@ var sessionParams = map[string]string{
 	"statement_timeout":                   "10s",
 	"idle_in_transaction_session_timeout": "15s",
 	"lock_timeout":                        "1s", // a row that somebody sits on is contention, and found by halving
+	"tcp_keepalives_idle":                 "15", // a machine that is gone holds the watch no longer than half a minute
+	"tcp_keepalives_interval":             "5",
+	"tcp_keepalives_count":                "3",
 	"enable_seqscan":                      "off",
 	"plan_cache_mode":                     "force_generic_plan",
 	"jit":                                 "off",

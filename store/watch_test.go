@@ -57,6 +57,19 @@ func TestOneProcessKeepsTheWatch(t *testing.T) {
 	watch(t, far)
 }
 
+// A machine that loses its power says no farewell. The server holds the lock of the watch for as
+// long as it takes the connection for alive: with what it has by itself, two hours.
+func TestTheServerSoonMissesAMachineThatIsGone(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	seconds := db.Count(`
+		SELECT current_setting('tcp_keepalives_idle')::int
+		       + current_setting('tcp_keepalives_interval')::int * current_setting('tcp_keepalives_count')::int`)
+	if seconds < 10 || seconds > 60 {
+		t.Errorf("it is missed after %d s, want at most a minute", seconds)
+	}
+}
+
 func TestImbalanceIsWhatTheBalancesOfACurrencyAddUpTo(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
