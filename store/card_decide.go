@@ -271,7 +271,7 @@ func (b *callBatch) decline(d *cardDecisions, why refusal, step cardStep, p *loc
 		return
 	}
 	switch {
-	case step.kind == PaymentConfirm && why.code == dropped.code: // nothing was asked: the payer may confirm again until his time is over
+	case step.kind == PaymentConfirm && step.state == "intended": // dropped, and nothing was asked: the payer may confirm again until his time is over
 	case begins(step.kind):
 		p.refusalCode, p.refusalMessage, p.canceledAt = why.code, why.message, &b.deciding
 		p.become(PaymentRejected, nil)

@@ -361,6 +361,21 @@ func TestADropNeverGuesses(t *testing.T) {
 	}
 }
 
+// What the acquirer calls its refusals is its own business, also where it has our word for ours.
+func TestARefusalByTheNameOfADropIsOne(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	p, ref := db.CardPayment(db.ShopInvoice(db.Shop(), nil))
+	db.Finish(db.Call(ref), store.NeedsConfirmation)
+	refused := storetest.Result(db.Call(db.PaymentCommand(store.PaymentConfirm, p, 0)), store.Declined)
+	refused.Code = "dropped"
+	db.FinishWith(refused)
+	if n := db.Count("SELECT count(*) FROM payments WHERE payment_status = 'REJECTED'"); n != 1 {
+		t.Error("the payment waits to be confirmed again, which the acquirer has refused")
+	}
+	db.CheckInvariants()
+}
+
 // Two reversals of one payment, dropped in one go.
 func TestTwinsAreDroppedOneAfterTheOther(t *testing.T) {
 	t.Parallel()
