@@ -112,7 +112,8 @@ func checkVariables(t *testing.T, where, program string, given map[string]string
 		if v.required && !is {
 			t.Errorf("%s is not given %s, which %s needs", where, name, program)
 		}
-		if strings.Contains(v.fallback, "127.0.0.1") && !is {
+		commandLine := program == "quittance" // which refuses, in production, what it needs the address for
+		if strings.Contains(v.fallback, "127.0.0.1") && !is && !commandLine {
 			t.Errorf("%s is not given %s: its default, %s, is of one machine", where, name, v.fallback)
 		}
 		if strings.HasSuffix(name, "_ADDR") && is {
