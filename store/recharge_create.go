@@ -185,11 +185,18 @@ func (n *NewRecharge) amount(f foundForCreate, currency money.Currency) (money.A
 	return amount, nil
 }
 
+// MaxRechargeAmount is the most that one recharge may be, in minor units. Millions of them fit into
+// what a provider has brought in: one that nobody could have paid must not leave room for no other.
+const MaxRechargeAmount = 1_000_000_000_000
+
 func (n *NewRecharge) ownAmount(currency money.Currency) (money.Amount, error) {
 	if n.Amount == nil {
 		return money.Amount{}, &FieldError{"amount", "is required"}
 	}
 	amount, err := n.Amount.In(currency)
+	if err == nil && amount.Minor > MaxRechargeAmount {
+		err = money.ErrOverflow
+	}
 	if err != nil {
 		return money.Amount{}, &FieldError{"amount", problemOf(err, currency)}
 	}

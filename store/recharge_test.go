@@ -187,6 +187,7 @@ func TestARechargeIsRefused(t *testing.T) {
 		{"of nothing", amountOf("0"), &store.FieldError{Field: "amount", Problem: "must be positive"}},
 		{"of a tenth of the smallest coin", amountOf("0.001"), &store.FieldError{Field: "amount", Problem: "has more than the 2 decimals of RUR"}},
 		{"of a fraction of yen", func(n *store.NewRecharge) { n.Currency = 392 }, &store.FieldError{Field: "amount", Problem: "has more than the 0 decimals of JPY"}},
+		{"a coin more than anybody could have paid", amountOf("10000000000.01"), &store.FieldError{Field: "amount", Problem: "is too large"}},
 		{"beyond 64 bits", amountOf("92233720368547758.08"), &store.FieldError{Field: "amount", Problem: "is too large"}},
 		{"beyond the limit per payment", func(n *store.NewRecharge) { n.Provider = "limited" }, &store.FieldError{Field: "amount", Problem: "is beyond the provider's limit per payment"}},
 		{"in another currency than the limit's", func(n *store.NewRecharge) { n.Provider, n.Currency = "limited", 978 }, &store.FieldError{Field: "currency", Problem: "must be the provider's, RUR"}},

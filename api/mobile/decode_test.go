@@ -2,10 +2,14 @@ package mobile
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/quittance/quittance/api"
@@ -151,4 +155,23 @@ func FuzzDecode(f *testing.F) {
 		_ = api.Decode(body, &token)
 		token.problems()
 	})
+}
+
+// What one reader takes for a rouble another could take for a thousand.
+func TestABodyThatCanBeReadInTwoWaysIsRefused(t *testing.T) {
+	t.Parallel()
+	for body, refused := range map[string]bool{
+		`{"type":1}`:                       false,
+		`{"type":1,"type":2}`:              true,
+		`{"type":1,"x":{"a":1,"a":2}}`:     true,
+		`{"type":1,"push_token":"\ud800"}`: true,
+	} {
+		c, _ := gin.CreateTestContext(httptest.NewRecorder())
+		c.Request = httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		_, err := decoded(c, newAccount())
+		refusal, is := errors.AsType[*api.Refusal](err)
+		if is != refused || is && refusal.Fields["body"] == "" {
+			t.Errorf("%s: %v, want it refused: %v", body, err, refused)
+		}
+	}
 }

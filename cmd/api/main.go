@@ -17,8 +17,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	do := run
-	if slices.Equal(os.Args[1:], []string{"ready"}) {
+	switch args := os.Args[1:]; {
+	case slices.Equal(args, []string{"ready"}):
 		do = ready
+	case len(args) > 0:
+		fmt.Fprintln(os.Stderr, "usage: api [ready]; what it reads from its environment is shown by quittance config")
+		os.Exit(2)
 	}
 	if err := do(ctx, local.Environ(os.Environ())); err != nil {
 		fmt.Fprintln(os.Stderr, "api:", err)

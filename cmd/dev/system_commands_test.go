@@ -186,8 +186,7 @@ curl() {
 	local shown
 	for try in $(seq 300); do
 		shown=$(command curl --fail-with-body --max-time 60 "$@"; echo .) || { echo "curl $*: $shown" >&2; kill $$; }
-		case "$*" in */inbox/*|*/fcm/messages*|*/mail/messages*) [ "$shown" != "[]
-." ] || { sleep 0.1; continue; } ;; esac
+		case "$*" in */inbox/*|*/fcm/messages*|*/mail/messages*) [ "$(printf %s "$shown" | tr -d '[:space:]')" != "[]." ] || { sleep 0.1; continue; } ;; esac
 		break
 	done
 	printf '%s' "${shown%.}"

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,6 +72,11 @@ With the scope callbacks it may register where callbacks go, and look at their l
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
+			for _, scope := range n.Scopes {
+				if !slices.Contains(theScopes, scope) {
+					return misused(fmt.Errorf("--scope %q: there are %s", scope, strings.Join(theScopes, " and ")))
+				}
+			}
 			if n.Shop, err = shop.terms(cmd.Flags().Changed); err != nil {
 				return misused(err)
 			}
@@ -91,6 +98,9 @@ With the scope callbacks it may register where callbacks go, and look at their l
 	format.flag(cmd)
 	return cmd
 }
+
+// theScopes are what a client's tokens may be good for.
+var theScopes = []string{store.ScopeCredit, store.ScopeCallbacks}
 
 func (o *operator) renewClient() *cobra.Command {
 	var format outputFormat

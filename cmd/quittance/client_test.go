@@ -45,6 +45,9 @@ func TestAClientIsMadeChangedAndListed(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &made); err != nil || made.ID != "office" || len(made.Secret) != 43 {
 		t.Fatalf("%s: %v", out, err)
 	}
+	if out, err := operate(t, db.URL, "client", "add", "--id", "typo", "--scope", "callback"); err == nil {
+		t.Errorf("a client of a scope that there is not: %q", out)
+	}
 	tokens := func(secret string) error {
 		_, err := db.ClientTokens(t.Context(), store.Credentials{ClientID: "office", Secret: secret}, nil)
 		return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,7 +13,9 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
+	"github.com/quittance/quittance/queue"
 	"github.com/quittance/quittance/store"
+	"github.com/quittance/quittance/workers/deadletter"
 )
 
 // dead shows what was given up, and puts it right: nothing is kept where nobody can look at it.
@@ -45,6 +48,12 @@ func (f *deadFlags) flags(cmd *cobra.Command) {
 // filter reads the flags.
 func (f *deadFlags) filter() (store.DeadFilter, error) {
 	err := errors.Join(timeFlag("--since", f.since, &f.Since), timeFlag("--until", f.until, &f.Until))
+	if f.Queue != "" && !slices.Contains(queue.WorkQueues, f.Queue) {
+		err = errors.Join(err, fmt.Errorf("--queue %q: there are %s", f.Queue, strings.Join(queue.WorkQueues, ", ")))
+	}
+	if f.Reason != "" && !slices.Contains(deadletter.Reasons, f.Reason) {
+		err = errors.Join(err, fmt.Errorf("--reason %q: there are %s", f.Reason, strings.Join(deadletter.Reasons, ", ")))
+	}
 	switch {
 	case f.all:
 		f.Which = store.AllLetters

@@ -62,7 +62,7 @@ func TestAnOperatorPutsADeadPaymentRight(t *testing.T) {
 	if would := deadTold[[]shownOutcome](t, db, "replay", letter, "--dry-run"); len(would) != 1 || would[0].Resolution != "replayed" || !would[0].DryRun {
 		t.Errorf("would be replayed: %+v", would)
 	}
-	if did := deadTold[[]shownOutcome](t, db, "replay", "--queue", "work"); len(did) != 1 || did[0].Resolution != "replayed" {
+	if did := deadTold[[]shownOutcome](t, db, "replay", "--queue", "payments"); len(did) != 1 || did[0].Resolution != "replayed" {
 		t.Errorf("replayed: %+v", did)
 	}
 	if o := db.Settle(db.Ref(ref.ID)); o.Status != store.Succeeded {
@@ -185,6 +185,8 @@ func TestWhatNobodyMeantIsRefused(t *testing.T) {
 		"a list of nothing":          "list --limit 0",
 		"a time that is none":        "list --since yesterday",
 		"resolved ones, and all":     "list --resolved --all",
+		"a queue that there is not":  "replay --queue payment",
+		"a reason that nobody has":   "list --reason expired",
 	} {
 		if out, err := operate(t, db.URL, append([]string{"dead"}, strings.Fields(args)...)...); err == nil {
 			t.Errorf("%s: dead %s: %q", name, args, out)

@@ -27,7 +27,8 @@ Name them at every migration: a new table is nobody's but its owner's.
 In production it says what the database holds that only development should.`,
 		Example: `  quittance migrate
   quittance migrate --runtime quittance_runtime --reader quittance_reader`,
-		Args: cobra.NoArgs,
+		Args:    cobra.NoArgs,
+		PreRunE: nothingEmpty, // a role that is not named is granted nothing
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := o.config()
 			if err != nil {

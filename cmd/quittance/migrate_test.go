@@ -33,6 +33,13 @@ func TestMigrateGrantsToTheRolesThatItIsTold(t *testing.T) {
 	}
 }
 
+func TestMigrateRefusesARoleWithoutAName(t *testing.T) {
+	t.Parallel()
+	if out, err := operate(t, storetest.New(t).URL, "migrate", "--runtime="); err == nil {
+		t.Errorf("migrate --runtime=: %q; want it refused: nothing would be granted", out)
+	}
+}
+
 func TestMigrateSaysWhatIsUnsafeInProduction(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,11 +40,13 @@ the note, until somebody finds out whose it is. A recharge is paid late once.`,
 				return misused(fmt.Errorf("--id %q: a recharge's id is a UUID", id))
 			case strings.TrimSpace(note) == "":
 				return misused(errors.New("--note: say where the money came from"))
-			case author == "":
-				return misused(errors.New("--author: say who books it (USER is not set)"))
+			}
+			cfg, err := o.config()
+			if err != nil {
+				return err
 			}
 			return o.withStore(cmd.Context(), func(s *store.Store) error {
-				operation, err := s.AcceptLateRecharge(cmd.Context(), provider, recharge, note, author)
+				operation, err := s.AcceptLateRecharge(cmd.Context(), provider, recharge, note, cmp.Or(author, o.actor(cfg)))
 				if errors.Is(err, store.ErrRechargeState) {
 					return fmt.Errorf("recharge %s was neither rolled back nor has it expired, or its late money is booked already: %w", recharge, err)
 				}
@@ -59,7 +62,7 @@ the note, until somebody finds out whose it is. A recharge is paid late once.`,
 	cmd.Flags().StringVar(&provider, "provider", "", "reference of the provider that brought the money in")
 	cmd.Flags().StringVar(&id, "id", "", "the recharge's")
 	cmd.Flags().StringVar(&note, "note", "", "what the next operator must know")
-	cmd.Flags().StringVar(&author, "author", o.environ["USER"], "who says so")
+	cmd.Flags().StringVar(&author, "author", "", "who says so; default: who you are in the audit log")
 	format.flag(cmd)
 	for _, name := range []string{"provider", "id", "note"} {
 		_ = cmd.MarkFlagRequired(name) // the flag is defined above

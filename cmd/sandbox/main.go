@@ -34,8 +34,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	do := run
-	if slices.Equal(os.Args[1:], []string{"ready"}) { // the health check of an image that has no shell
+	switch args := os.Args[1:]; {
+	case slices.Equal(args, []string{"ready"}): // the health check of an image that has no shell
 		do = ready
+	case len(args) > 0:
+		fmt.Fprintln(os.Stderr, "usage: sandbox [ready]; what it reads from its environment is shown by quittance config")
+		os.Exit(2)
 	}
 	cfg, err := readConfig(local.Environ(os.Environ()))
 	if err == nil {

@@ -14,7 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"net"
+	"reflect"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -25,7 +30,47 @@ func Read[T any](environ map[string]string) (T, error) {
 	known := variablesOf(none)
 	values, unread := fromFiles(environ, known)
 	cfg, err := env.ParseAsWithOptions[T](env.Options{Environment: values})
-	return cfg, errors.Join(unknown(environ), unread, inWords(err, environ, known))
+	return cfg, errors.Join(unknown(environ), unread, inWords(err, environ, known), outOfRange(reflect.ValueOf(cfg), known, environ, err))
+}
+
+// outOfRange finds what is a number or an address, and can be none that anybody means. What could
+// not even be read has been reported.
+func outOfRange(settings reflect.Value, known []field, environ map[string]string, unread error) error {
+	var problems []error
+	for _, f := range known {
+		value := settings.FieldByName(f.name).Interface()
+		switch {
+		case !f.impossible(value) || isAbout(unread, f):
+		case environ[f.variable+suffix] != "":
+			problems = append(problems, fmt.Errorf("%s%s: what the file holds is out of range", f.variable, suffix))
+		default:
+			problems = append(problems, fmt.Errorf("%s: %v is out of range", f.variable, value))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (f field) impossible(value any) bool {
+	switch v := value.(type) {
+	case time.Duration:
+		return v <= 0
+	case float64:
+		return !(v > 0 && v <= math.MaxFloat64) // not NaN either
+	case int32:
+		return v < 1
+	case string:
+		_, _, err := net.SplitHostPort(v)
+		return strings.HasSuffix(f.variable, "_ADDR") && err != nil
+	}
+	return false
+}
+
+func isAbout(unread error, f field) bool {
+	var all env.AggregateError
+	return errors.As(unread, &all) && slices.ContainsFunc(all.Errors, func(err error) bool {
+		var wrong env.ParseError
+		return errors.As(err, &wrong) && wrong.Name == f.name
+	})
 }
 
 // inWords names variables where env names fields, and says nothing of what came from a file.

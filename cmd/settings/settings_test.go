@@ -68,6 +68,32 @@ func TestAVariableThatNoCommandKnowsIsAnError(t *testing.T) {
 	}
 }
 
+func TestWhatNobodyMeansIsAnError(t *testing.T) {
+	t.Parallel()
+	for set, complaint := range map[string]string{
+		"QUITTANCE_ADMISSION_AGE=-1s":                             "QUITTANCE_ADMISSION_AGE: -1s is out of range",
+		"QUITTANCE_ACQUIRER_TIMEOUT=0s":                           "QUITTANCE_ACQUIRER_TIMEOUT: 0s is out of range",
+		"QUITTANCE_SESSION_RATE=-3":                               "QUITTANCE_SESSION_RATE: -3 is out of range",
+		"QUITTANCE_SESSION_RATE=NaN":                              "QUITTANCE_SESSION_RATE: NaN is out of range",
+		"QUITTANCE_PAGE_RATE=Inf":                                 "QUITTANCE_PAGE_RATE: +Inf is out of range",
+		"QUITTANCE_API_DATABASE_CONNS=0":                          "QUITTANCE_API_DATABASE_CONNS: 0 is out of range",
+		"QUITTANCE_HTTP_ADDR=x":                                   "QUITTANCE_HTTP_ADDR: x is out of range",
+		"QUITTANCE_ADMISSION_AGE_FILE=" + file(t, "-1s"):          "QUITTANCE_ADMISSION_AGE_FILE: what the file holds is out of range",
+		"QUITTANCE_HTTP_ADDR_FILE=" + file(t, "127.0.0.1:8000\n"): "",
+		"QUITTANCE_HTTP_ADDR=:8000":                               "",
+		"QUITTANCE_PAGE_RATE=0.5":                                 "",
+		"QUITTANCE_ADMISSION_AGE=soon":                            "QUITTANCE_ADMISSION_AGE: no duration",
+	} {
+		_, err := settings.Read[settings.API](with(set))
+		switch {
+		case complaint == "" && err != nil:
+			t.Errorf("%s: %v, want no error", set, err)
+		case complaint != "" && (err == nil || !strings.HasPrefix(err.Error(), complaint) || strings.Contains(err.Error(), "\n")):
+			t.Errorf("%s: %v, want one line with %q", set, err, complaint)
+		}
+	}
+}
+
 func TestAValueMayStandInAFile(t *testing.T) {
 	t.Parallel()
 	environ := with("DATABASE_URL=", "DATABASE_URL_FILE="+file(t, "postgres://u:p@db/q\r\n"), "QUITTANCE_ADMISSION_AGE_FILE="+file(t, "3s"))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/quittance/quittance/deploy/local"
@@ -17,6 +18,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	environ, names := local.Environ(os.Environ()), os.Args[1:]
+	if len(names) > 0 && strings.HasPrefix(names[0], "-") {
+		fmt.Fprintln(os.Stderr, "usage: worker [kind ...], or worker ready; what it reads from its environment is shown by quittance config")
+		os.Exit(2)
+	}
 	var err error
 	if slices.Equal(names, []string{"ready"}) {
 		err = ready(ctx, environ)

@@ -232,7 +232,7 @@ func (db *DB) Settle(ref store.Ref) store.Outcome {
 func (db *DB) Dies(ref store.Ref) (letter int64) {
 	db.t.Helper()
 	d := store.DeadLetter{
-		Queue: "work", MessageID: ref.ID.String(), Seq: ref.Seq, Operation: ref.ID, Reason: "rejected", Error: "it cannot be done",
+		Queue: "payments", MessageID: ref.ID.String(), Seq: ref.Seq, Operation: ref.ID, Reason: "rejected", Error: "it cannot be done",
 		Body: []byte(`{"id":"` + ref.ID.String() + `"}`), PropertyID: ref.ID.String(),
 	}
 	if _, err := db.KeepDeadLetters(db.t.Context(), []store.DeadLetter{d}); err != nil {

@@ -142,6 +142,9 @@ const (
 	other         = "other"
 )
 
+// Reasons are all that there are.
+var Reasons = []string{rejected, deliveryLimit, other}
+
 var sentences = map[string]string{
 	rejected:      "The worker rejected the message.",
 	deliveryLimit: "The message was delivered too often without an end: its workers died or lost the broker while they had it.",
