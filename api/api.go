@@ -8,6 +8,7 @@
 package api
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -63,7 +64,7 @@ func New(cfg Config, apis ...API) (http.Handler, error) {
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false
 	if err := engine.SetTrustedProxies(cfg.TrustedProxies); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("trusted proxies: %w", err)
 	}
 	r := &router{cfg: cfg, apis: apis}
 	if cfg.Traces != nil {
