@@ -171,11 +171,12 @@ func decoded(c *gin.Context, into interface{ problems() api.Problems }) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	if _, wrong := api.ParseObject(body); wrong != "" {
-		return nil, invalid(api.Problems{"body": wrong}) // which can be read in two ways, too
-	}
 	if err := api.Decode(body, into); err != nil {
 		return nil, invalid(api.Problems{"body": "must be one JSON object"})
 	}
-	return body, invalid(into.problems())
+	problems := into.problems()
+	if _, wrong := api.ParseObject(body); wrong != "" && len(problems) == 0 {
+		problems = api.Problems{"body": wrong} // no field is wrong, and yet it can be read in two ways
+	}
+	return body, invalid(problems)
 }
