@@ -41,7 +41,8 @@ func TestOneProcessKeepsTheWatch(t *testing.T) {
 	if _, err := first.Kept(t.Context()); err == nil || !first.Over() {
 		t.Errorf("cut off, it reads (%v) and the watch is over: %v", err, first.Over())
 	}
-	db.Eventually("the lock of who was cut off", 0, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+	const locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+	db.Eventually("the lock of who was cut off", 0, locks)
 	second, err := near.KeepWatch(t.Context())
 	if err != nil || second == nil {
 		t.Fatalf("after that: %v, %v", second, err)
@@ -53,6 +54,7 @@ func TestOneProcessKeepsTheWatch(t *testing.T) {
 		t.Errorf("without a database: %v", err)
 	}
 	second.End()
+	db.Eventually("the lock of who has ended", 0, locks) // the server takes its time over a farewell
 	faults.Up()
 	watch(t, far)
 }
